@@ -1,0 +1,1 @@
+"""synobench: a bench for pruning and training energy-frugal networks."""

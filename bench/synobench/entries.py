@@ -1,0 +1,290 @@
+"""The nouns that plugins register: frozen dataclasses of plain data, cheap to build, with the heavy code behind `run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from synobench.errors import ContractError
+from synobench.neurons import LIF
+from synobench.params import NoParams
+
+API = 1
+"""The level of the plugin contract. An entry of this level or the one before is accepted."""
+
+WHEN = frozenset({"initialisation", "training", "trained", "fine-tuning"})
+TARGETS = frozenset({"sparsity", "parameters", "synops", "none"})
+NEEDS = frozenset({"gradients", "per-sample-gradients", "calibration", "validation", "training"})
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9.-]*$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What every entry says of itself.
+
+    Args:
+        name: unique within its kind; lower case, digits, dots and dashes.
+        summary: one line for lists and boards.
+        citation: the BibTeX key of the source, or ``none: why``.
+        params: the dataclass of its parameters (its class may hold the code itself: then `run` stays empty).
+        run: the code, a callable or, to be imported only when it is used, ``"module:attribute"``.
+        api: the level of the contract it was written for.
+        revision: raised by its author whenever its behaviour changes; part of each run's key.
+    """
+
+    name: str
+    _: dataclasses.KW_ONLY
+    summary: str
+    citation: str = "none: not stated"
+    params: type = NoParams
+    run: str | Callable[..., Any] | None = None
+    api: int = API
+    revision: int = 1
+
+    kind: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.match(self.name):
+            raise ContractError(f"{self.kind} name {self.name!r} is not made of a-z, 0-9, '.' and '-'")
+        if self.api not in (API, API - 1):
+            raise ContractError(f"{self.kind} {self.name!r} is written for api {self.api}; this bench speaks {API}")
+        if not dataclasses.is_dataclass(self.params):
+            raise ContractError(f"params of {self.kind} {self.name!r} must be a dataclass, not {self.params!r}")
+        if not self.summary.strip() or "\n" in self.summary:
+            raise ContractError(f"{self.kind} {self.name!r} needs a summary of one line")
+        if self.revision < 1:
+            raise ContractError(f"revision of {self.kind} {self.name!r} counts from 1")
+
+    def load(self) -> Callable[..., Any]:
+        """Import and return the code behind the entry (the parameter class itself where `run` is empty)."""
+        if self.run is None:
+            return self.params
+        if callable(self.run):
+            return self.run
+        module, _, attribute = self.run.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a data set: its path below the data folder, its mirrors, and its digest as ``sha256:hex`` or ``md5:hex``."""
+
+    path: str
+    urls: tuple[str, ...]
+    digest: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry(Entry):
+    """A labelled image set. `run(folder)` returns ``Arrays`` (see synobench.data) read from the files below `folder`.
+
+    Args:
+        shape: channels, height, width of one image.
+        classes: number of labels.
+        train, test: images in the official training and test files.
+        validation: how many training images the bench holds out, the same for all seeds.
+        mean, std: by channel, of pixels scaled to [0, 1]; the input is (x - mean) / std.
+        digest: ``sha256`` of the decoded arrays, whatever the layout they were read from; None where nobody has it yet.
+        split: ``sha256`` of the held-out indices.
+        files: what ``data fetch`` downloads.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    train: int
+    test: int
+    validation: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str | None
+    split: str
+    files: tuple[RemoteFile, ...] = ()
+    license: str = ""
+    homepage: str = ""
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry(Entry):
+    """A network. `run(params, shape, classes, neuron)` returns a ``torch.nn.Module``.
+
+    An ordinary network maps [N, C, H, W] to [N, classes]. A spiking one maps it to [T, N, classes], has the attribute
+    ``steps`` (T), and builds each of its neuron layers by calling ``neuron()``, a factory lent by the bench
+    (None for an ordinary network). Ordinary layers carry no state from one call to the next.
+
+    Args:
+        spiking: whether it needs a neuron backend.
+        prunable: patterns (fnmatch) of the names of the weight tensors that pruners may touch.
+    """
+
+    spiking: bool = False
+    prunable: tuple[str, ...] = ("*",)
+
+    kind: ClassVar[str] = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronEntry(Entry):
+    """A neuron backend. `run(equation)` returns a module mapping currents [T, N, ...] to spikes [T, N, ...].
+
+    The module has ``reset()`` (called by the bench before each forward pass) and the attribute ``spiking = True``.
+
+    Args:
+        resets, surrogates: the values of the equation's fields that it can compute.
+    """
+
+    params: type = LIF
+    resets: frozenset[str] = frozenset({"hard"})
+    surrogates: frozenset[str] = frozenset({"atan"})
+
+    kind: ClassVar[str] = "neuron"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleEntry(Entry):
+    """A training rule. `run(params)` returns an object as described by ``synobench.rules.Rule``.
+
+    Args:
+        penalty: whether it adds a pruner's penalty to its loss.
+        local: whether each layer learns from its neighbours alone.
+    """
+
+    penalty: bool = False
+    local: bool = False
+
+    kind: ClassVar[str] = "rule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunerEntry(Entry):
+    """A pruning method. `run(params)`, or `params` itself, has the methods that `when` calls for.
+
+    Args:
+        when: ``trained`` and ``initialisation`` call ``prune(bench)``, ``training`` calls ``step(bench, i)`` after each
+            update and may offer ``penalty(bench)``, ``fine-tuning`` calls ``adjust(bench, done)``.
+        targets: what it can aim at.
+        granularity: ``weight`` or ``channel``.
+        needs: what it will ask of the Workbench.
+        changes_survivors: whether its Proposal may hold new values for kept weights.
+        stochastic: whether its Proposal depends on the seeded generator or on data order.
+    """
+
+    when: frozenset[str] | set[str] = frozenset({"trained"})
+    targets: frozenset[str] | set[str] = frozenset({"sparsity"})
+    granularity: str = "weight"
+    needs: frozenset[str] | set[str] = frozenset()
+    changes_survivors: bool = False
+    stochastic: bool = False
+
+    kind: ClassVar[str] = "pruner"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field, allowed in (("when", WHEN), ("targets", TARGETS), ("needs", NEEDS)):
+            value = frozenset(getattr(self, field))
+            object.__setattr__(self, field, value)
+            if not value <= allowed:
+                wrong = ", ".join(sorted(value - allowed))
+                raise ContractError(f"{field} of pruner {self.name!r} has {wrong}; allowed: {', '.join(sorted(allowed))}")
+        if self.granularity not in ("weight", "channel"):
+            raise ContractError(f"granularity of pruner {self.name!r} is weight or channel, not {self.granularity!r}")
+        if not self.when or not self.targets:
+            raise ContractError(f"pruner {self.name!r} needs at least one of when and of targets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CounterEntry(Entry):
+    """A SynOps counter. `run(ledger)` returns a mapping of column name to a figure a sample; pure, without torch.
+
+    Args:
+        definition: its formula, shown on the board.
+        columns: the names that it returns.
+        headline: the column that a SynOps axis or target means.
+        unit: of its columns.
+    """
+
+    definition: str
+    columns: tuple[str, ...]
+    headline: str
+    unit: str = "operations a sample"
+
+    kind: ClassVar[str] = "counter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricEntry(Entry):
+    """A column computed from a record alone. `run(record)` returns a float, or None where the record lacks it."""
+
+    better: str = "higher"
+    unit: str = ""
+
+    kind: ClassVar[str] = "metric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteEntry(Entry):
+    """A frozen protocol. `run()` returns its TOML text."""
+
+    kind: ClassVar[str] = "suite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RendererEntry(Entry):
+    """One file of a board. `run(board)` returns its text, the same bytes on every call.
+
+    Args:
+        file: its name in the board's folder; one that holds ``{network}`` is rendered once a network.
+        committed: whether it lies beside the records in git, or in a site folder that is built.
+    """
+
+    file: str
+    committed: bool = True
+
+    kind: ClassVar[str] = "renderer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorEntry(Entry):
+    """Where jobs run. `run(params, command)` returns an object with ``submit(job) -> Future`` and ``close()``.
+
+    A job and its result are plain data. `command` is the argument list of one worker process, which reads jobs as JSON
+    lines and answers in JSON lines; an executor that stays in this process calls ``synobench.worker.perform(job)``.
+    """
+
+    kind: ClassVar[str] = "executor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExporterEntry(Entry):
+    """A way out of the bench. `run(params)` has ``refuses(model) -> list[str]``, ``write(model, path)`` and ``score(path, images)``."""
+
+    file: str = ""
+
+    kind: ClassVar[str] = "exporter"
+
+
+KINDS: dict[str, type[Entry]] = {
+    e.kind: e
+    for e in (
+        DatasetEntry,
+        ModelEntry,
+        NeuronEntry,
+        RuleEntry,
+        PrunerEntry,
+        CounterEntry,
+        MetricEntry,
+        SuiteEntry,
+        RendererEntry,
+        ExecutorEntry,
+        ExporterEntry,
+    )
+}
+"""Every kind of entry by name."""
