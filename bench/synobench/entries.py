@@ -1,4 +1,4 @@
-"""The nouns that plugins register: frozen dataclasses of plain data, cheap to build, with the heavy code behind `run`."""
+"""The nouns that plugins register: frozen dataclasses of plain data, with the heavy code behind `run`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a data set: its path below the data folder, its mirrors, and its digest as ``sha256:hex`` or ``md5:hex``."""
+    """One file of a data set: path below the data folder, mirrors, digest (``sha256:hex`` or ``md5:hex``), bytes."""
 
     path: str
     urls: tuple[str, ...]
@@ -193,7 +193,8 @@ class PrunerEntry(Entry):
             object.__setattr__(self, field, value)
             if not value <= allowed:
                 wrong = ", ".join(sorted(value - allowed))
-                raise ContractError(f"{field} of pruner {self.name!r} has {wrong}; allowed: {', '.join(sorted(allowed))}")
+                right = ", ".join(sorted(allowed))
+                raise ContractError(f"{field} of pruner {self.name!r} has {wrong}; allowed: {right}")
         if self.granularity not in ("weight", "channel"):
             raise ContractError(f"granularity of pruner {self.name!r} is weight or channel, not {self.granularity!r}")
         if not self.when or not self.targets:
@@ -264,7 +265,14 @@ class ExecutorEntry(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class ExporterEntry(Entry):
-    """A way out of the bench. `run(params)` has ``refuses(model) -> list[str]``, ``write(model, path)`` and ``score(path, images)``."""
+    """A way out of the bench. `run(params)` returns an object with three methods.
+
+    ``refuses(model) -> list[str]`` says from the untrained model what cannot be expressed, ``write(model, path)``
+    writes the judged one, and ``score(path, images)`` returns the labels that the written one gives.
+
+    Args:
+        file: the name of what it writes.
+    """
 
     file: str = ""
 

@@ -58,7 +58,7 @@ def resolve(kind: type, overrides: Mapping[str, Any], owner: str) -> Any:
     """Build the parameter dataclass `kind` from its defaults and `overrides` (text or typed values).
 
     Raises:
-        BenchError: a name is unknown, a value has the wrong type or is out of range, or one without a default is missing.
+        BenchError: a name is unknown, a value has the wrong type or is out of range, or a needed one is missing.
     """
     fields = {f.name: f for f in dataclasses.fields(kind)}
     types = typing.get_type_hints(kind)

@@ -1,0 +1,115 @@
+"""The referee: it alone applies what a pruner proposes, keeps removed weights at zero, and measures what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synobench.entries import PrunerEntry
+from synobench.errors import ContractError
+from synobench.networks import prunable
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a pruner returns.
+
+    Args:
+        masks: for each prunable weight, a bool tensor of its shape, True where it stays. A weight left out stays whole.
+        tensors: new values for parameters and buffers by name; only for entries with `changes_survivors`.
+        measurements: figures of the method's own, kept in the record by name, never ranked.
+    """
+
+    masks: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+class Referee:
+    """Masks over one network's prunable weights."""
+
+    def __init__(self, model: nn.Module, patterns: list[str] | tuple[str, ...]) -> None:
+        self.model = model
+        self.weights = prunable(model, patterns)
+        self.masks: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def apply(self, proposal: Proposal, entry: PrunerEntry) -> None:
+        """Check a proposal whole, then write it into the network.
+
+        Raises:
+            ContractError: a name is unknown, a shape, type or value is wrong, or survivors change undeclared.
+        """
+        masks = {name: self._mask(name, mask) for name, mask in proposal.masks.items()}
+        if proposal.tensors and not entry.changes_survivors:
+            raise ContractError("it proposes new values but its entry does not declare changes_survivors")
+        state = self.model.state_dict(keep_vars=True)
+        values = {name: _value(name, value, state) for name, value in proposal.tensors.items()}
+        for name, value in values.items():
+            state[name].copy_(value)
+        self.masks = {**self.masks, **masks}
+        self.enforce()
+
+    def _mask(self, name: str, mask: Tensor) -> Tensor:
+        if name not in self.weights:
+            raise ContractError(f"it masks {name!r}, which is not prunable (prunable: {', '.join(self.weights)})")
+        weight = self.weights[name]
+        if mask.dtype != torch.bool or mask.shape != weight.shape:
+            right, got = list(weight.shape), f"{str(mask.dtype).removeprefix('torch.')} of shape {list(mask.shape)}"
+            raise ContractError(f"its mask of {name} must be bool of shape {right}, not {got}")
+        return mask.detach().to(weight.device, copy=True)
+
+    @torch.no_grad()
+    def enforce(self) -> None:
+        """Set every removed weight to zero."""
+        for name, mask in self.masks.items():
+            self.weights[name].mul_(mask)
+
+    def verify(self) -> None:
+        """Check that every removed weight is zero.
+
+        Raises:
+            ContractError: one is not.
+        """
+        for name, mask in self.masks.items():
+            risen = int(torch.count_nonzero(self.weights[name].detach()[~mask]))
+            if risen:
+                raise ContractError(f"{risen} removed weights of {name} are not zero")
+
+    def report(self, asked: float | None) -> dict[str, Any]:
+        """Measure what was reached, weight by weight; `asked` is the sparsity that was the target, if one was."""
+        layers = [self._layer(name) for name in self.weights]
+        total, kept = (sum(layer[k] for layer in layers) for k in ("total", "kept"))
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return {
+            "asked": asked,
+            "reached": (total - kept) / total,
+            "prunable": total,
+            "kept": kept,
+            "nonzero": sum(layer["nonzero"] for layer in layers),
+            "parameters": parameters,
+            "parameters_kept": parameters - (total - kept),
+            "layers": layers,
+        }
+
+    def _layer(self, name: str) -> dict[str, Any]:
+        weight, mask = self.weights[name], self.masks.get(name)
+        kept = weight.numel() if mask is None else int(mask.sum())
+        return {
+            "name": name,
+            "total": weight.numel(),
+            "kept": kept,
+            "nonzero": int(torch.count_nonzero(weight.detach())),
+        }
+
+
+def _value(name: str, value: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+    if name not in state:
+        raise ContractError(f"it gives new values for {name!r}, which the network does not have")
+    if value.shape != state[name].shape or not bool(torch.isfinite(value).all()):
+        raise ContractError(f"its new values of {name} must be finite and of shape {list(state[name].shape)}")
+    return value.detach().to(state[name].device, state[name].dtype)
