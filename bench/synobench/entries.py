@@ -81,6 +81,21 @@ class RemoteFile:
     size: int | None = None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a data set lies on disk.
+
+    Args:
+        name: what it is called in lists (``official files``, ``packed``).
+        files: its files, relative to the data folder.
+        many: glob patterns relative to the data folder, each with the number of files it matches.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    many: tuple[tuple[str, int], ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry(Entry):
     """A labelled image set. `run(folder)` returns ``Arrays`` (see synobench.data) read from the files below `folder`.
@@ -94,6 +109,7 @@ class DatasetEntry(Entry):
         digest: ``sha256`` of the decoded arrays, whatever the layout they were read from; None where nobody has it yet.
         split: ``sha256`` of the held-out indices.
         files: what ``data fetch`` downloads.
+        layouts: every way in which `run` can read it, the one it prefers first; empty: `files` as they are downloaded.
     """
 
     shape: tuple[int, int, int]
@@ -106,6 +122,7 @@ class DatasetEntry(Entry):
     digest: str | None
     split: str
     files: tuple[RemoteFile, ...] = ()
+    layouts: tuple[Layout, ...] = ()
     license: str = ""
     homepage: str = ""
 
