@@ -1,1 +1,47 @@
-"""synobench: a bench for pruning and training energy-frugal networks."""
+"""synobench: a bench for pruning and training energy-frugal networks.
+
+Everything a plugin needs to register itself is importable from here, without torch.
+"""
+
+from synobench.entries import (
+    API,
+    CounterEntry,
+    DatasetEntry,
+    ExecutorEntry,
+    ExporterEntry,
+    MetricEntry,
+    ModelEntry,
+    NeuronEntry,
+    PrunerEntry,
+    RemoteFile,
+    RendererEntry,
+    RuleEntry,
+    SuiteEntry,
+)
+from synobench.errors import BenchError, ContractError, SealedError
+from synobench.hookspecs import hookimpl
+from synobench.neurons import LIF
+from synobench.params import NoParams, param
+
+__all__ = [
+    "API",
+    "LIF",
+    "BenchError",
+    "ContractError",
+    "CounterEntry",
+    "DatasetEntry",
+    "ExecutorEntry",
+    "ExporterEntry",
+    "MetricEntry",
+    "ModelEntry",
+    "NeuronEntry",
+    "NoParams",
+    "PrunerEntry",
+    "RemoteFile",
+    "RendererEntry",
+    "RuleEntry",
+    "SealedError",
+    "SuiteEntry",
+    "hookimpl",
+    "param",
+]

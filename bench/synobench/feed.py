@@ -42,7 +42,7 @@ class Feed:
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Go through the split once, in file order or in `order`; a last batch of one image joins the one before."""
         order = torch.arange(len(self), device=self.device) if order is None else order.to(self.device)
-        chunks = list(order.split(size))
+        chunks = list(torch.split(order, size))
         if len(chunks) > 1 and chunks[-1].numel() == 1:
             # Batch normalisation has no variance over a single image.
             chunks[-2:] = [torch.cat(chunks[-2:])]

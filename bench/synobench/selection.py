@@ -31,7 +31,7 @@ def keep_globally(scores: Mapping[str, Tensor], kept: int) -> Masks:
     """
     names = list(scores)
     flat = torch.cat([_checked(n, scores[n]).reshape(-1) for n in names])
-    parts = _highest(flat, kept).split([scores[n].numel() for n in names])
+    parts = torch.split(_highest(flat, kept), [scores[n].numel() for n in names])
     return {n: part.view(scores[n].shape) for n, part in zip(names, parts, strict=True)}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from synobench.entries import Entry, NeuronEntry, PrunerEntry
+from synobench.entries import Entry, ModelEntry, NeuronEntry, PrunerEntry
 from synobench.errors import BenchError, nearest
 from synobench.params import as_dict, parse_spec, resolve
 from synobench.registry import Registry
@@ -112,8 +112,8 @@ def parse(text: str, name: str = "the suite") -> Suite:
     try:
         networks = tuple(_network(n, f"networks of {name}") for n in table.pop("networks"))
         targets = tuple(_targets(table.pop("targets"), name))
-        lists = {k: tuple(table[k]) for k in ("seeds", "pruners", "counters", "metrics") if k in table}
-        return Suite(**{**table, **lists}, networks=networks, targets=targets)
+        table.update({k: tuple(table[k]) for k in ("seeds", "pruners", "counters", "metrics") if k in table})
+        return Suite(**table, networks=networks, targets=targets)
     except (KeyError, TypeError) as error:
         raise BenchError(f"{name} lacks or mistypes a field: {error}") from None
 
@@ -198,12 +198,12 @@ def _resolved(network: Network, pruner: str, registry: Registry) -> tuple[dict[s
     specs = {"model": network.model, "rule": network.rule, "tune": network.tune or network.rule, "pruner": pruner}
     kinds = {"tune": "rule"}
     found = {role: _entry(registry, kinds.get(role, role), spec) for role, spec in specs.items()}
-    facts = {role: {"name": entry.name, "params": values} for role, (entry, values) in found.items()}
-    model = found["model"][0]
+    facts: dict[str, Any] = {role: {"name": entry.name, "params": values} for role, (entry, values) in found.items()}
+    model: ModelEntry = found["model"][0]
     facts["model"]["prunable"] = list(model.prunable)
     facts["dataset"] = {"name": dataset.name, "digest": dataset.digest, "split": dataset.split}
     revision = {role: entry.revision for role, (entry, _) in found.items()} | {"dataset": dataset.revision}
-    facts["neuron"] = None  # type: ignore[assignment]
+    facts["neuron"] = None
     if model.spiking:
         neuron, values = _neuron(registry, network.neuron)
         facts["neuron"] = {"name": neuron.name, "params": values}

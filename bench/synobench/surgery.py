@@ -1,4 +1,4 @@
-"""The referee: it alone applies what a pruner proposes, keeps removed weights at zero, and measures what was reached."""
+"""The referee: it alone applies a proposal, keeps removed weights at zero, and measures what was reached."""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""A job as it reaches a worker, and what every phase of it shares: registry, data, cache, meter, stages."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synobench import registry as registries
+from synobench.cost import Meter
+from synobench.data import Splits, open_dataset
+from synobench.entries import DatasetEntry, RuleEntry
+from synobench.feed import Feed
+from synobench.params import resolve
+from synobench.registry import Registered, Registry
+from synobench.rules import Rule
+
+Notify = Callable[[Mapping[str, Any]], None]
+
+
+@functools.lru_cache(maxsize=4)
+def registry_of(plugins: tuple[str, ...], strict: bool) -> Registry:
+    """Load the plugins of a job, once a process."""
+    return registries.load(plugins, strict=strict)
+
+
+@functools.lru_cache(maxsize=2)
+def _splits(entry: DatasetEntry, data: str | None, offline: bool) -> Splits:
+    return open_dataset(entry, data, offline)
+
+
+@dataclass
+class Stage:
+    """Where a job is, so that a failure can name it: the stage, and the plugin at work."""
+
+    name: str = "start"
+    plugin: str | None = None
+
+    @contextmanager
+    def at(self, name: str, found: Registered | None = None) -> Iterator[None]:
+        """Say what begins; on an error the stage stays as it was, on success the plugin is forgotten."""
+        self.name, self.plugin = name, str(found.origin) if found is not None else None
+        yield
+        self.plugin = None
+
+
+@dataclass
+class Job:
+    """One parent or cell at work.
+
+    Args:
+        facts: the job as it was submitted, plain data.
+        notify: told how far it is.
+    """
+
+    facts: Mapping[str, Any]
+    notify: Notify
+    stage: Stage = field(default_factory=Stage)
+
+    def __post_init__(self) -> None:
+        self.device: str = self.facts.get("device") or "cpu"
+        self.registry = registry_of(tuple(self.facts.get("plugins", ())), bool(self.facts.get("strict")))
+        self.meter = Meter(self.device)
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The resolved inputs, of which the job's key is the digest."""
+        found: Mapping[str, Any] = self.facts["inputs"]
+        return found
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what can be made again."""
+        return Path(self.facts["cache"])
+
+    def kept(self, kind: str, key: str) -> Path:
+        """Return where the cache keeps something under a key."""
+        return self.cache / kind / key[:2] / key
+
+    @functools.cached_property
+    def dataset(self) -> DatasetEntry:
+        """The entry of the run's data set."""
+        found: DatasetEntry = self.registry.get("dataset", self.inputs["dataset"]["name"])
+        return found
+
+    @functools.cached_property
+    def splits(self) -> Splits:
+        """The data, its test view sealed."""
+        return _splits(self.dataset, self.facts.get("data"), bool(self.facts.get("offline")))
+
+    def feed(self, view: Any) -> Feed:
+        """Put one view of the data on the device."""
+        return Feed(view.images, view.labels, self.dataset.mean, self.dataset.std, self.device)
+
+    @functools.cached_property
+    def training(self) -> Feed:
+        """The training split on the device."""
+        return self.feed(self.splits.train)
+
+    @functools.cached_property
+    def validation(self) -> Feed:
+        """The validation split on the device."""
+        return self.feed(self.splits.validation)
+
+    def rule(self, role: str) -> tuple[Rule, RuleEntry, Registered]:
+        """Make the training rule of a role (``rule`` or ``tune``)."""
+        facts = self.inputs[role]
+        found = self.registry.find("rule", facts["name"])
+        with self.stage.at("make", found):
+            rule: Rule = found.entry.load()(resolve(found.entry.params, facts["params"], f"rule {facts['name']}"))
+        return rule, found.entry, found  # type: ignore[return-value]
+
+    def pruner(self) -> tuple[Any, Registered]:
+        """Make the pruner: what `run` returns, or the parameters themselves where they hold the code."""
+        facts = self.inputs["pruner"]
+        found = self.registry.find("pruner", facts["name"])
+        with self.stage.at("make", found):
+            params = resolve(found.entry.params, facts["params"], f"pruner {facts['name']}")
+            made = params if found.entry.run is None else found.entry.load()(params)
+        return made, found

@@ -1,0 +1,134 @@
+"""Parents: the networks that stand before pruning, trained once a seed, cached, and shared by every pruner."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from synobench import networks, seeds
+from synobench.jobs import Job
+from synobench.pruning import Pruning, session_of
+from synobench.store import document, write_atomically
+from synobench.tensors import digest, load_tree, save_tree
+from synobench.training import Phase
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained network: its weights and buffers, what it cost, its curve, its masks where a pruner trained along."""
+
+    state: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+class Checkpoint:
+    """A file that holds what a run needs to go on, written at most every few seconds."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path, self._seconds, self._last = path, seconds, time.monotonic()
+
+    def load(self) -> Any:
+        """Return what was last saved, or None; a damaged file counts as none."""
+        if not self.path.exists():
+            return None
+        try:
+            return load_tree(self.path)
+        except Exception:  # noqa: BLE001 - losing a checkpoint costs time, trusting a broken one costs the result
+            self.path.unlink()
+            return None
+
+    def save(self, tree: Any) -> None:
+        """Save, unless the last save was moments ago."""
+        if time.monotonic() - self._last >= self._seconds:
+            save_tree(self.path, tree)
+            self._last = time.monotonic()
+
+    def clear(self) -> None:
+        """Forget it: the run is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def obtain(job: Job) -> Parent:
+    """Return the parent that a job's inputs name, from the cache or trained now.
+
+    The job's ``parent`` holds the inputs of the parent, its ``parent_key`` their digest.
+    """
+    folder = job.kept("parents", job.facts["parent_key"])
+    if not (folder / "parent.json").exists():
+        _train(job, folder)
+    facts = json.loads((folder / "parent.json").read_text())
+    kept = load_tree(folder / "weights.safetensors", job.device)
+    return Parent(kept["model"], kept["masks"], facts)
+
+
+def _train(job: Job, folder: Path) -> None:
+    """Train the parent as a job of its own and keep it: weights, initial weights, the rule's state, then the facts."""
+    own = Job({**job.facts, "inputs": _with_pruner(job)}, job.notify, job.stage)
+    seeds.reseed(own.inputs["seed"], "parent")
+    with own.stage.at("build"):
+        model = networks.build(own.inputs, own.registry, own.device)
+    save_tree(folder / "initial.safetensors", {"model": model.state_dict()})
+    rule, entry, found = own.rule("rule")
+    pruning = Pruning(own, model) if own.inputs.get("pruner") else None
+    resume = Checkpoint(folder / "resume.safetensors", float(job.facts.get("checkpoint_seconds", 10)))
+    phase = Phase(
+        session=session_of(own, model, "train", own.inputs["budget"]["train_epochs"]),
+        rule=rule,
+        meter=own.meter,
+        validation=own.validation,
+        notify=own.notify,
+        saved=lambda tree: resume.save({**tree, "meter": own.meter.state(), **_pruned(pruning)}),
+    )
+    resumed = resume.load()
+    if resumed is not None:
+        own.meter.restore(resumed["meter"])
+    with own.meter.watch(model):
+        _join(pruning, phase, entry.penalty, resumed)
+        with own.stage.at("train", found):
+            phase.run(resumed)
+    save_tree(folder / "rule.safetensors", rule.state())
+    save_tree(folder / "weights.safetensors", {"model": model.state_dict(), "masks": _pruned(pruning)["masks"]})
+    facts = {
+        "inputs": own.facts["parent"],
+        "cost": own.meter.as_dict(),
+        "curve": phase.curve,
+        "weights": digest(model.state_dict()),
+        "device": own.device,
+        "resumed": resumed is not None,
+        "yardstick": job.facts.get("yardstick"),
+    }
+    write_atomically(folder / "parent.json", document(facts).encode())
+    resume.clear()
+
+
+def _with_pruner(job: Job) -> dict[str, Any]:
+    """Return the parent's inputs in the shape of a cell's, so that the same tools serve both."""
+    return {"pruner": None, "target": {"name": "none"}, **job.facts["parent"]}
+
+
+def _pruned(pruning: Pruning | None) -> dict[str, Any]:
+    if pruning is None:
+        return {"masks": {}, "state": {}}
+    return {"masks": pruning.referee.masks, "state": pruning.state}
+
+
+def _join(pruning: Pruning | None, phase: Phase, penalised: bool, resumed: Any) -> None:
+    """Let a pruner that acts before or during training take part in it."""
+    if pruning is None:
+        return
+    phase.referee = pruning.referee
+    if resumed is not None:
+        pruning.referee.masks = dict(resumed["masks"])
+        pruning.state.update(resumed["state"])
+    elif pruning.acts("initialisation"):
+        pruning.prune()
+    if pruning.acts("training"):
+        phase.after_update = pruning.stepper("step")
+        phase.session.penalty = pruning.penalty() if penalised else None

@@ -1,0 +1,227 @@
+"""Plan a suite against the store, run what is pending, resume what was cut: the store is the only memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Protocol
+
+from synobench import provenance
+from synobench.registry import Registry
+from synobench.store import SCHEMA, Record, Store, read_json
+from synobench.suite import Cell, Skipped, Suite, cells
+
+Job = dict[str, Any]
+Result = dict[str, Any]
+
+
+class Executor(Protocol):
+    """Where jobs run (see ExecutorEntry)."""
+
+    def submit(self, job: Mapping[str, Any], notify: Callable[[dict[str, Any]], None] | None = None) -> Future[Result]:
+        """Take one job."""
+
+    def close(self, cancel: bool = False) -> None:
+        """Take no more; with `cancel`, kill what runs."""
+
+
+class Watcher(Protocol):
+    """What is told of each job."""
+
+    def started(self, job: Mapping[str, Any]) -> None:
+        """A job begins."""
+
+    def event(self, job: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """A job goes on."""
+
+    def finished(self, job: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """A job ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a run reads and writes, and where it computes: all of it provenance, none of it in a key."""
+
+    root: Path
+    cache: Path
+    data: str | None = None
+    device: str = "cpu"
+    plugins: tuple[str, ...] = ()
+    strict: bool = False
+    offline: bool = False
+    again: bool = False
+
+
+@dataclass
+class Plan:
+    """A suite held against the store."""
+
+    suite: Suite
+    cells: list[Cell]
+    skipped: list[Skipped]
+    done: set[str]
+    failures: dict[str, Record]
+    pending: list[Cell] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pending = [cell for cell in self.cells if cell.key not in self.done]
+
+    def parents(self) -> dict[str, list[Cell]]:
+        """Return the pending cells by the key of their parent."""
+        found: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.pending:
+            found[cell.parent_key].append(cell)
+        return dict(found)
+
+
+def plan(suite: Suite, registry: Registry, store: Store, only: Sequence[str] = (), *, again: bool = False) -> Plan:
+    """Resolve a suite and see what of it is done.
+
+    `only` keeps the cells whose label has one of its texts in it, or matches it as a pattern; with `again` nothing
+    counts as done.
+    """
+    made, skipped = cells(suite, registry)
+    chosen = [c for c in made if not only or any(_matches(c.label, o) for o in only)]
+    done = set() if again else {c.key for c in chosen if store.has(suite.name, c.key)}
+    failures = {f["key"]: f for f in store.failures(suite.name)}
+    return Plan(suite, chosen, skipped, done, failures)
+
+
+def _matches(label: str, pattern: str) -> bool:
+    return fnmatch(label, pattern) if any(c in pattern for c in "*?") else pattern in label
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of work still to do, by the records of the same networks; and the networks that no record tells of."""
+
+    seconds: float
+    unknown: tuple[str, ...]
+
+
+def estimate(todo: Plan, records: Iterable[Record], cached: Callable[[str], bool]) -> Estimate:
+    """Add up what pending cells and the parents that they still need took in records of the same network.
+
+    `cached` says whether the parent of a key need not be trained.
+    """
+    spent: dict[str, list[float]] = defaultdict(list)
+    trained: dict[str, float] = {}
+    for record in records:
+        label = f"{record['inputs']['dataset']['name']}/{record['inputs']['model']['name']}"
+        cost = record["cost"]
+        spent[label].append(sum(cost[p]["seconds"] for p in ("prune", "tune", "judge")))
+        trained[label] = cost["train"]["seconds"]
+    seconds, unknown = 0.0, set()
+    for parent, waiting in todo.parents().items():
+        label = f"{waiting[0].inputs['dataset']['name']}/{waiting[0].inputs['model']['name']}"
+        if label not in spent:
+            unknown.add(label)
+            continue
+        seconds += len(waiting) * sum(spent[label]) / len(spent[label])
+        seconds += 0.0 if cached(parent) else trained[label]
+    return Estimate(seconds, tuple(sorted(unknown)))
+
+
+def changed_plugins(todo: Plan, registry: Registry, store: Store) -> dict[str, int]:
+    """Return the plugins whose source changed since done records were made, with the number of those records."""
+    known: dict[str, str] = {}
+    for origin in registry.origins:
+        known[origin.plugin] = provenance.source_digest(origin.module)
+    changed: Counter[str] = Counter()
+    wanted = todo.done
+    for path in store.paths(todo.suite.name):
+        if path.stem in wanted:
+            record = read_json(path)
+            for name, facts in record.get("provenance", {}).get("plugins", {}).items():
+                if name in known and facts.get("digest") != known[name]:
+                    changed[name] += 1
+    return dict(changed)
+
+
+class Runner:
+    """Runs a plan on an executor: a parent first, then the cells that stand on it."""
+
+    def __init__(self, todo: Plan, executor: Executor, settings: Settings, watcher: Watcher) -> None:
+        self._plan, self._executor, self._settings, self._watcher = todo, executor, settings, watcher
+        self._open: dict[Future[Result], Job] = {}
+        self.failed: list[tuple[str, dict[str, Any]]] = []
+        self.finished = 0
+
+    def run(self) -> None:
+        """Run everything that is pending. Interrupted, it kills what runs; what is stored stays."""
+        waiting = self._plan.parents()
+        try:
+            for key in list(waiting):
+                if (self._settings.cache / "parents" / key[:2] / key / "parent.json").exists():
+                    self._submit_all(waiting.pop(key))
+                else:
+                    self._submit(self._job("parent", waiting[key][0]))
+            while self._open:
+                done, _ = wait(self._open, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._settle(self._open.pop(future), future.result(), waiting)
+        except BaseException:
+            self._executor.close(cancel=True)
+            raise
+        self._executor.close(cancel=False)
+
+    def _submit_all(self, ready: Iterable[Cell]) -> None:
+        for cell in ready:
+            self._submit(self._job("cell", cell))
+
+    def _submit(self, job: Job) -> None:
+        future = self._executor.submit(job, lambda event: self._event(job, event))
+        self._open[future] = job
+
+    def _event(self, job: Job, event: Mapping[str, Any]) -> None:
+        if event.get("phase") == "start":
+            self._watcher.started(job)
+        else:
+            self._watcher.event(job, event)
+
+    def _settle(self, job: Job, result: Result, waiting: dict[str, list[Cell]]) -> None:
+        self._watcher.finished(job, result)
+        ok = result["status"] == "ok"
+        if job["job"] == "cell":
+            self.finished += ok
+            if not ok:
+                self._fail(job, result)
+            return
+        standing = waiting.pop(job["key"])
+        if ok:
+            self._submit_all(standing)
+            return
+        for cell in standing:
+            self._fail(self._job("cell", cell), result)
+
+    def _fail(self, job: Job, result: Result) -> None:
+        store = Store(self._settings.root)
+        if not store.failure_path(job["suite"], job["key"]).exists() or result["error"]["stage"] == "worker":
+            facts = {"schema": SCHEMA, "key": job["key"], "status": "failed", "inputs": job["inputs"]}
+            store.fail({**facts, "error": result["error"], "provenance": {}})
+        self.failed.append((job["label"], result["error"]))
+
+    def _job(self, kind: str, cell: Cell) -> Job:
+        s = self._settings
+        parent_label = "/".join(itertools.chain(cell.label.split("/")[:2], [cell.label.rsplit("/", 1)[-1]]))
+        return {
+            "job": kind,
+            "key": cell.key if kind == "cell" else cell.parent_key,
+            "label": cell.label if kind == "cell" else f"parent {parent_label}",
+            "suite": self._plan.suite.name,
+            "inputs": dict(cell.inputs),
+            "parent": dict(cell.parent),
+            "parent_key": cell.parent_key,
+            "root": str(s.root.absolute()),
+            "cache": str(s.cache.absolute()),
+            "data": s.data,
+            "device": s.device,
+            "plugins": list(s.plugins),
+            "strict": s.strict,
+            "offline": s.offline,
+        }
