@@ -1,0 +1,281 @@
+"""Records -> Board: a pure function, the same whatever the order in which the records come.
+
+Accuracy is counted again from the hit masks, sparsity from the layers and SynOps from the ledger; no total that a record
+tells is taken on trust, and what nobody measured is a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synobench import labels
+from synobench.comparable import newest, of_suite
+from synobench.errors import BenchError, nearest
+from synobench.rows import FEWEST, Naming, Row, is_control, make_row, ranked
+from synobench.runs import Counter, Metric, Run, read_run
+from synobench.stats import pooled_sd, sampling_error, smallest_difference
+from synobench.store import canonical
+
+Json = Any
+Inputs = Mapping[str, Json]
+Cell = tuple[Inputs, Run | None]
+
+
+@dataclass(frozen=True)
+class SuiteFacts:
+    """What a board must know of its suite.
+
+    Args:
+        name, version, question: as the suite says.
+        counter: the counter of the SynOps column and axis.
+        headlines: counter name -> the column that a SynOps axis or target means.
+        definitions: counter name -> its formula, shown below the tables.
+        plan: the inputs of every planned cell, as a record holds them; cells without a record are shown as gaps.
+    """
+
+    name: str
+    version: str
+    question: str
+    counter: str
+    headlines: Mapping[str, str]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    plan: Sequence[Inputs] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One data set with one model.
+
+    Args:
+        dataset, model: labels; `detail` tells the model in full.
+        rows: the control first, then target by target, in order of rank; what is not ranked comes last in its target.
+        images: number of test images.
+        sampling: half-width of the 95 % interval that the finite test set alone gives an accuracy, at the control's.
+        smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, or None.
+        caveats: what the ledgers say of their own figures, operations that nobody counts among them.
+    """
+
+    dataset: str
+    model: str
+    detail: str
+    rows: tuple[Row, ...]
+    images: int | None
+    sampling: float | None
+    smallest: float | None
+    pairs: int | None
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``dataset / model``."""
+        return f"{self.dataset} / {self.model}"
+
+    @property
+    def above(self) -> tuple[Row, ...]:
+        """The control and the ranked rows."""
+        return tuple(row for row in self.rows if row.control or row.rank is not None)
+
+    @property
+    def below(self) -> tuple[Row, ...]:
+        """The rows below the line: without seeds enough to be ranked."""
+        return tuple(row for row in self.rows if not row.control and row.rank is None)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The machines that its runs ran on."""
+        return tuple(sorted({run.machine for row in self.rows for run in row.runs}))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that runs ran on, with the least and greatest yardstick that it gave (GFLOP/s, GB/s)."""
+
+    text: str
+    runs: int
+    gflops: tuple[float, float] | None
+    gbps: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A planned run that failed."""
+
+    key: str
+    label: str
+    stage: str
+    plugin: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """A table over records, with its statistics.
+
+    Args:
+        suite: the facts of the suite.
+        networks: sorted by data set and model.
+        failures: sorted by label.
+        machines: sorted by text.
+        columns: names of the further columns, counters' first.
+        notes: what was left out, and why.
+    """
+
+    suite: SuiteFacts
+    networks: tuple[Network, ...]
+    failures: tuple[Failure, ...]
+    machines: tuple[Machine, ...]
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run on the board, sorted by key."""
+        held = (run for network in self.networks for row in network.rows for run in row.runs)
+        return tuple(sorted(held, key=lambda run: run.key))
+
+
+def build_board(
+    suite: SuiteFacts,
+    records: Iterable[Mapping[str, Json]],
+    counters: Mapping[str, Counter],
+    metrics: Mapping[str, Metric] | None = None,
+    read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
+) -> Board:
+    """Compute a suite's board from its records and failures, in any order.
+
+    Args:
+        suite: the facts of the suite.
+        records: ``ok`` records and failures, as plain data.
+        counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
+        metrics: name -> function of a record.
+        read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
+
+    Raises:
+        BenchError: a record contradicts itself, two records claim one place, or the suite's counter is not given.
+    """
+    if suite.counter not in counters:
+        raise BenchError(f"suite {suite.name} counts with {suite.counter!r}{nearest(suite.counter, counters)}")
+    here, others = of_suite(records, suite.name, suite.version)
+    done = [r for r in here if r.get("status") == "ok"]
+    every = [read_run(r, counters, metrics or {}, read_ledger or _ledger) for r in done]
+    runs = newest(every, suite.plan)
+    networks = _networks(runs, suite)
+    names = {column for network in networks for row in network.rows for column in row.columns}
+    return Board(
+        suite=suite,
+        networks=tuple(networks),
+        failures=tuple(_failures(here, {run.key for run in every})),
+        machines=tuple(_machines(runs)),
+        columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
+        notes=tuple(_notes(others, len(every) - len(runs))),
+    )
+
+
+def _ledger(facts: Mapping[str, Json]) -> Any:
+    from synobench.ledger import Ledger
+
+    return Ledger.from_record(facts, None)
+
+
+def _notes(others: int, superseded: int) -> list[str]:
+    told = {"records of another suite or version": others, "runs of earlier revisions": superseded}
+    return [f"{count} {what} left out" for what, count in told.items() if count]
+
+
+def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
+    """Group runs and plan by network, name everything once for the whole board, and compute each network."""
+    cells: list[Cell] = [*((run.inputs, run) for run in runs), *((inputs, None) for inputs in suite.plan)]
+    datasets, models, entries = (
+        labels.short_labels(inputs[role] for inputs, _ in cells) for role in ("dataset", "model", "pruner")
+    )
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for inputs, run in cells:
+        groups.setdefault((canonical(inputs["dataset"]), canonical(inputs["model"])), []).append((inputs, run))
+    made = [
+        _network(datasets[dataset], models[model], group, _rows(group, entries, suite))
+        for (dataset, model), group in groups.items()
+    ]
+    return sorted(made, key=lambda network: (network.dataset, network.model))
+
+
+def _rows(cells: Sequence[Cell], entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
+    """Return a network's rows: the control first, then target by target, by rank."""
+    settings = labels.setting_labels(labels.setting_of(inputs) for inputs, _ in cells)
+    places: dict[tuple[str, str, str], list[Cell]] = {}
+    for inputs, run in cells:
+        place = (labels.setting_of(inputs), inputs["target"], inputs["pruner"])
+        places.setdefault(tuple(map(canonical, place)), []).append((inputs, run))  # type: ignore[arg-type]
+    dense = {place[0]: _once(group) for place, group in places.items() if is_control(group[0][0])}
+    targets: dict[str, list[Row]] = {}
+    for (setting, target, pruner), group in places.items():
+        naming = _naming(group[0][0], entries[pruner], settings[setting])
+        seeds = [int(inputs["seed"]) for inputs, run in group if run is None]
+        row = make_row(naming, _once(group), dense.get(setting, []), seeds, suite.headlines, suite.counter)
+        targets.setdefault(target, []).append(row)
+    return sorted((row for rows in targets.values() for row in ranked(rows)), key=_order)
+
+
+def _naming(inputs: Inputs, entry: str, setting: str) -> Naming:
+    target, detail = inputs["target"], labels.full_text(inputs["pruner"])
+    return Naming(entry, detail, setting, target, labels.target_text(target), is_control(inputs))
+
+
+def _once(cells: Iterable[Cell]) -> list[Run]:
+    """Return the runs of one place, which must not hold a seed twice."""
+    held: dict[int, Run] = {}
+    for _, run in cells:
+        if run is not None and (other := held.setdefault(run.seed, run)) is not run:
+            raise BenchError(f"records {other.key} and {run.key} claim one cell: they differ in their parent alone")
+    return [held[seed] for seed in sorted(held)]
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    return not row.control, labels.target_order(row.target), row.rank is None, row.rank or 0, row.label, row.detail
+
+
+def _network(dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> Network:
+    runs = [run for row in rows for run in row.runs]
+    totals = sorted({run.top1.total for run in runs})
+    if len(totals) > 1:
+        raise BenchError(f"records of {dataset} / {model} were judged on {totals[0]} and on {totals[-1]} test images")
+    dense = next((row.accuracy for row in rows if row.control and row.accuracy), None)
+    gaps = [row.difference for row in rows if not row.control and row.difference and row.difference.n >= FEWEST]
+    spread, pairs = pooled_sd(gaps), min((gap.n for gap in gaps), default=None)
+    return Network(
+        dataset=dataset,
+        model=model,
+        detail=labels.full_text(cells[0][0]["model"]),
+        rows=tuple(rows),
+        images=totals[0] if totals else None,
+        sampling=sampling_error(dense.mean, totals[0]) if dense else None,
+        smallest=smallest_difference(spread, pairs) if spread is not None and pairs else None,
+        pairs=pairs,
+        caveats=tuple(sorted({caveat for run in runs for caveat in run.caveats})),
+    )
+
+
+def _failures(records: Iterable[Mapping[str, Json]], done: set[str]) -> list[Failure]:
+    failed = [r for r in records if r.get("status") != "ok" and r.get("key") not in done]
+    return sorted(map(_failure, failed), key=lambda failure: (failure.label, failure.key))
+
+
+def _failure(record: Mapping[str, Json]) -> Failure:
+    inputs, error = record["inputs"], record.get("error") or {}
+    names = [str((inputs.get(role) or {}).get("name")) for role in ("dataset", "model", "pruner")]
+    target = labels.target_text(inputs["target"]) if inputs.get("target") else "no target"
+    told = {name: " ".join(str(error.get(name) or "unknown").split()) for name in ("stage", "plugin", "message")}
+    return Failure(str(record.get("key")), f"{' / '.join(names)}, {target}, seed {inputs.get('seed')}", **told)
+
+
+def _machines(runs: Sequence[Run]) -> list[Machine]:
+    held: dict[str, list[Run]] = {}
+    for run in runs:
+        held.setdefault(run.machine, []).append(run)
+    return [Machine(t, len(rs), _range(rs, "gflops"), _range(rs, "gbps")) for t, rs in sorted(held.items())]
+
+
+def _range(runs: Iterable[Run], name: str) -> tuple[float, float] | None:
+    held = [run.yardstick[name] for run in runs if name in run.yardstick]
+    return (min(held), max(held)) if held else None

@@ -1,0 +1,85 @@
+"""A board on a terminal: plain aligned text within a hundred columns."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from synobench import figures, prose
+from synobench.board import Board, Network
+from synobench.rows import Row
+
+_HEAD = ("#", "entry", "top-1 %", "n", "to dense", "sparsity", "SynOps", "ratio", "")
+_LEFT = {1, 8}
+_ENTRY = 1
+
+
+def board_text(board: Board, width: int = 100) -> str:
+    """Return the board as text of at most `width` columns, ending in a line feed."""
+    suite = board.suite
+    lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
+    for network in board.networks:
+        lines += [*_network(network, width), ""]
+    if not board.networks:
+        lines += ["No run, and none planned.", ""]
+    lines += _listed("Failed:", prose.failures(board), width)
+    lines += _listed("Left out:", board.notes, width)
+    notes = "* best group   f few seeds   ! target missed   d deterministic   – not measured"
+    lines += [notes, f"SynOps: operations a sample, counter {suite.counter}. Intervals: Student-t, 95 %, over seeds."]
+    return "\n".join(line.rstrip() for text in lines for line in _wrapped(text, width)) + "\n"
+
+
+def _network(network: Network, width: int) -> Iterator[str]:
+    yield figures.plain(network.label)
+    blocks: list[tuple[str, list[Row]]] = [("", [row for row in network.rows if row.control])]
+    entries = [row for row in network.rows if not row.control]
+    blocks += [(label, list(rows)) for label, rows in itertools.groupby(entries, key=lambda row: row.target_label)]
+    cells = [(label, [_cells(row) for row in rows]) for label, rows in blocks]
+    widths = _widths([_HEAD, *(line for _, lines in cells for line in lines)], width)
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    yield from (_line(_HEAD, widths), rule)
+    for label, lines in cells:
+        if label:
+            yield figures.plain(label)
+        yield from (_line(line, widths) for line in lines)
+    yield rule
+    yield from prose.power(network)
+    yield from _listed("Missing:", prose.missing(network), width)
+    yield from _listed("Note:", network.caveats, width)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    marks = ((row.best, "*"), (row.few, "f"), (bool(row.missed), "!"), (row.deterministic, "d"))
+    accuracy = figures.accuracy(row).removesuffix(" deterministic")
+    gap = figures.GAP if row.control else figures.percent(row.difference, sign=True)
+    synops, ratio = figures.amount(row.synops), figures.ratio(row.synops_ratio)
+    place = "" if row.control else str(row.rank or figures.GAP)
+    told = (place, figures.plain(row.label), accuracy, figures.count(row), gap, figures.sparsity(row.sparsity))
+    return (*told, synops, ratio, "".join(mark for held, mark in marks if held))
+
+
+def _widths(table: Sequence[Sequence[str]], width: int) -> list[int]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    over = sum(widths) + 2 * (len(widths) - 1) - width
+    if over > 0:
+        widths[_ENTRY] = max(8, widths[_ENTRY] - over)
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = (text if len(text) <= w else text[: w - 1] + "…" for text, w in zip(cells, widths, strict=True))
+    sides = (str.ljust if i in _LEFT else str.rjust for i in range(len(widths)))
+    return "  ".join(side(text, w) for side, text, w in zip(sides, fitted, widths, strict=True))
+
+
+def _listed(title: str, items: Iterable[str], width: int) -> list[str]:
+    held = [figures.plain(item) for item in items]
+    return [title, *(f"  {item}" for item in held)] if held else []
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)

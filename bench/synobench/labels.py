@@ -1,0 +1,88 @@
+"""Names for what a board compares: shortest texts that tell its entries, networks and settings apart.
+
+They come from the records alone, so a board reads the same whether or not the plugins behind it are installed: a
+parameter is told where it differs between two things of one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from synobench.params import NoParams, as_text
+from synobench.store import canonical
+
+Json = Any
+
+SETTING = ("rule", "tune", "neuron", "parent", "export", "budget")
+"""What stands around a pruner: rows that differ in one of these are different rows."""
+
+_KINDS = ("none", "sparsity", "parameters", "synops")
+
+
+def full_text(part: Mapping[str, Json]) -> str:
+    """Write a named object with everything that it holds, as ``name[key=value]``."""
+    return as_text(str(part["name"]), NoParams, _flat(part))
+
+
+def short_labels(parts: Iterable[Mapping[str, Json]]) -> dict[str, str]:
+    """Return canonical text -> label for distinct named objects, telling only the fields that differ within a name."""
+    held = {canonical(part): part for part in parts}
+    families: dict[str, list[dict[str, Json]]] = {}
+    for part in held.values():
+        families.setdefault(str(part["name"]), []).append(_flat(part))
+    telling = {name: _telling(family) for name, family in families.items()}
+    return {key: _label(part, telling[str(part["name"])]) for key, part in held.items()}
+
+
+def _label(part: Mapping[str, Json], telling: set[str]) -> str:
+    return as_text(str(part["name"]), NoParams, {k: v for k, v in _flat(part).items() if k in telling})
+
+
+def _telling(family: list[dict[str, Json]]) -> set[str]:
+    keys = {key for values in family for key in values}
+    return {key for key in keys if len({canonical(values.get(key)) for values in family}) > 1}
+
+
+def _flat(part: Mapping[str, Json]) -> dict[str, Json]:
+    rest = {k: v for k, v in part.items() if k not in ("name", "params")}
+    return dict(sorted({**rest, **(part.get("params") or {})}.items()))
+
+
+def setting_of(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what stands around the pruner, role by role, as named objects; the parent by its name alone."""
+    found = {role: inputs.get(role) or {"name": "none"} for role in SETTING}
+    found["parent"] = {"name": found["parent"]["name"]}
+    found["budget"] = {"name": "budget", "params": inputs.get("budget") or {}}
+    return found
+
+
+def setting_labels(settings: Iterable[Mapping[str, Json]]) -> dict[str, str]:
+    """Return canonical text -> what tells a setting from the others, empty where there is one only."""
+    held = {canonical(setting): setting for setting in settings}
+    labels = {role: short_labels(s[role] for s in held.values()) for role in SETTING}
+    told = [role for role in SETTING if len(labels[role]) > 1]
+    return {key: ", ".join(_told(setting, told, labels)) for key, setting in held.items()}
+
+
+def _told(setting: Mapping[str, Json], roles: list[str], labels: Mapping[str, Mapping[str, str]]) -> list[str]:
+    same = setting["tune"] == setting["rule"] and "rule" in roles
+    texts = {role: labels[role][canonical(setting[role])] for role in roles if not (role == "tune" and same)}
+    return [text if role == "budget" else f"{role}={text}" for role, text in texts.items()]
+
+
+def target_text(target: Mapping[str, Json]) -> str:
+    """Write a target for people: ``dense``, ``sparsity 90 %``, ``parameters 10 %``, ``SynOps 50 % (effective)``."""
+    kind, value = str(target["name"]), target.get("value")
+    if kind == "none" or not isinstance(value, int | float):
+        return "no target" if kind == "none" else kind
+    name = "SynOps" if kind == "synops" else kind
+    counter = f" ({target['counter']})" if "counter" in target else ""
+    return f"{name} {100 * value:.6g} %{counter}"
+
+
+def target_order(target: Mapping[str, Json]) -> tuple[int, str, float]:
+    """Return a sort key: no target first, then kind by kind, the gentlest target first."""
+    kind, value = str(target["name"]), float(target.get("value") or 0.0)
+    place = _KINDS.index(kind) if kind in _KINDS else len(_KINDS)
+    return place, kind + str(target.get("counter", "")), value if kind == "sparsity" else -value

@@ -1,0 +1,75 @@
+"""The sentences of a board, in plain text: how to read it, what it could have seen, what is missing, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from synobench.board import Board, Machine, Network
+from synobench.figures import fixed, seeds
+from synobench.rows import FEW, FEWEST
+
+
+def reading(board: Board) -> list[str]:
+    """Return how the figures came about, one sentence or two a line."""
+    counter = board.suite.counter
+    definition = board.suite.definitions.get(counter, "")
+    return [
+        "Top-1 is the accuracy on the test split in per cent: the mean over seeds ± the half-width of its Student-t 95 % "
+        "interval, never the best of seeds.",
+        "Difference is to the dense control `none`, which is fine-tuned on the same budget, paired by seed, in points.",
+        f"SynOps are operations a sample by the counter `{counter}`{': ' if definition else ''}{definition}; "
+        "the ratio is to the dense control of the same seed.",
+        "Entries are ranked by mean within a target. Best group: the paired 95 % interval against the first place holds 0 "
+        "(descriptive: not adjusted for the number of comparisons).",
+        f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
+    ]
+
+
+def power(network: Network) -> list[str]:
+    """Return what chance does to a network's figures: sampling error and the smallest difference in sight."""
+    told = []
+    if network.sampling is not None and network.images is not None:
+        told.append(
+            f"Sampling error: {network.images:,} test images alone give ± {fixed(100 * network.sampling)} points (95 %)."
+        )
+    if network.smallest is not None:
+        told.append(
+            f"Smallest difference that it could have seen: {fixed(100 * network.smallest)} points to the dense control "
+            f"({network.pairs} paired seeds, found four times in five)."
+        )
+    elif network.rows:
+        told.append("Smallest difference that it could have seen: not known, for too few paired seeds.")
+    return told
+
+
+def missing(network: Network) -> list[str]:
+    """Return the gaps of a network, one row each."""
+    return [f"{row.label}, {row.target_label}: {seeds(row.missing)}" for row in network.rows if row.missing]
+
+
+def failures(board: Board) -> list[str]:
+    """Return the failed runs, with stage, plugin and key."""
+    return [f"{f.label}: {f.plugin} failed at {f.stage}: {f.message} (key {f.key})" for f in board.failures]
+
+
+def machines(board: Board) -> list[str]:
+    """Return the machines with their yardsticks."""
+    return [f"{m.text}: {m.runs} runs{''.join(_yardstick(m))}" for m in board.machines]
+
+
+def _yardstick(machine: Machine) -> Iterator[str]:
+    for held, unit in ((machine.gflops, "GFLOP/s"), (machine.gbps, "GB/s")):
+        if held is not None:
+            low, high = (fixed(value, 1) for value in held)
+            yield f", {low} {unit}" if low == high else f", {low} to {high} {unit}"
+
+
+def entries(board: Board) -> list[tuple[str, str]]:
+    """Return each entry's label with all of its parameters, where the label tells less."""
+    held = {(row.entry, row.detail) for network in board.networks for row in network.rows if row.entry != row.detail}
+    return sorted(held)
+
+
+def command(board: Board) -> str:
+    """Return the command that builds the board again."""
+    return f"synobench board {board.suite.name}"

@@ -1,0 +1,152 @@
+"""A board's files: render them, write them whole, and say where the committed ones are stale."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synobench.board import Board
+from synobench.entries import RendererEntry
+from synobench.errors import BenchError
+from synobench.store import write_atomically
+
+_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One file of a board: its name in the board's folder, its text, and whether it is committed."""
+
+    name: str
+    text: str
+    committed: bool
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What `check` found.
+
+    Args:
+        compared: number of files that were held against committed ones.
+        stale: file name and unified diff of each that differs or is missing, sorted by name.
+    """
+
+    compared: int
+    stale: tuple[tuple[str, str], ...]
+
+    @property
+    def code(self) -> int:
+        """The exit code: 3 nothing was compared, 1 something is stale, 0 all is as committed."""
+        if not self.compared:
+            return 3
+        return 1 if self.stale else 0
+
+
+def render(board: Board, renderers: Iterable[RendererEntry]) -> list[Rendered]:
+    """Render a board, sorted by file name.
+
+    Raises:
+        BenchError: two renderers write one file, a file name is not a plain one, or a renderer fails.
+    """
+    made: dict[str, tuple[str, Rendered]] = {}
+    for entry in sorted(renderers, key=lambda entry: entry.name):
+        for file in _files(board, entry):
+            if not _SAFE.match(file.name):
+                raise BenchError(f"renderer {entry.name!r} writes {file.name!r}, which is not a plain file name")
+            if file.name in made:
+                raise BenchError(f"renderers {made[file.name][0]!r} and {entry.name!r} both write {file.name}")
+            made[file.name] = entry.name, file
+    return [made[name][1] for name in sorted(made)]
+
+
+def publish(
+    board: Board, renderers: Iterable[RendererEntry], boards_dir: Path, site_dir: Path | None = None
+) -> list[Path]:
+    """Write a board's files into a folder of the suite's name; return those whose bytes changed.
+
+    Args:
+        board: the board.
+        renderers: of its files.
+        boards_dir: where committed files go, as ``<boards_dir>/<suite>/<file>``.
+        site_dir: where built ones go, likewise; None leaves them out.
+
+    Raises:
+        BenchError: as for `render`.
+    """
+    written = []
+    for file in render(board, renderers):
+        root = boards_dir if file.committed else site_dir
+        if root is None:
+            continue
+        path, data = _folder(root, board) / file.name, file.text.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomically(path, data)
+            written.append(path)
+    return written
+
+
+def check(board: Board, renderers: Iterable[RendererEntry], boards_dir: Path) -> Drift:
+    """Hold the committed files of a board against what its records give now.
+
+    Nothing counts as compared where the board has no run, or where none of its files was ever committed.
+
+    Raises:
+        BenchError: as for `render`, or a committed file cannot be read.
+    """
+    chosen = [entry for entry in renderers if entry.committed]
+    folder = _folder(boards_dir, board)
+    if not board.runs or not any((folder / file.name).is_file() for file in render(board, chosen)):
+        return Drift(0, ())
+    files = render(board, chosen)
+    diffs = ((file.name, _diff(folder / file.name, file.text)) for file in files)
+    return Drift(len(files), tuple((name, diff) for name, diff in diffs if diff))
+
+
+def _files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
+    if "{network}" not in entry.file:
+        yield Rendered(entry.file, _text(board, entry), entry.committed)
+        return
+    for network in board.networks:
+        narrowed = dataclasses.replace(board, networks=(network,))
+        yield Rendered(entry.file.replace("{network}", slug(network.label)), _text(narrowed, entry), entry.committed)
+
+
+def _text(board: Board, entry: RendererEntry) -> str:
+    try:
+        text = entry.load()(board)
+    except BenchError:
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BenchError(f"renderer {entry.name!r} fails on the board of {board.suite.name}: {cause}") from error
+    if not isinstance(text, str):
+        raise BenchError(f"renderer {entry.name!r} returns a {type(text).__name__}, not text")
+    return text
+
+
+def slug(text: str) -> str:
+    """Return text fit for a file name: lower case, with every run of other characters as one dash."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
+
+
+def _folder(root: Path, board: Board) -> Path:
+    if not _SAFE.match(board.suite.name):
+        raise BenchError(f"suite {board.suite.name!r} is no name for a folder")
+    return root / board.suite.name
+
+
+def _diff(path: Path, text: str) -> str:
+    """Return the unified diff from a committed file to `text`, empty where their bytes are the same."""
+    if path.is_file():
+        data = path.read_bytes()
+        if data == text.encode():
+            return ""
+        old, name = data.decode(errors="replace"), f"committed/{path.name}"
+    else:
+        old, name = "", "/dev/null"
+    lines = difflib.unified_diff(old.splitlines(), text.splitlines(), name, f"rebuilt/{path.name}", lineterm="")
+    return "\n".join(lines) or f"{path.name} differs in its line ends alone"

@@ -1,0 +1,251 @@
+"""One record -> one Run: the facts that a board needs, recomputed from the evidence; contradictions are refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from synobench.errors import BenchError
+from synobench.store import canonical
+
+Json = Any
+Counter = Callable[[Any], Mapping[str, float]]
+Metric = Callable[[Mapping[str, Any]], "float | None"]
+
+PHASES = ("train", "prune", "tune", "judge")
+"""The phases of the schedule that cost is told by."""
+
+COST = ("seconds", "samples", "forward", "backward", "peak_bytes", "trials")
+"""What is told of each phase: seconds, training samples seen, passes, peak memory and tuning trials."""
+
+_SIZES = ("prunable", "kept", "parameters", "parameters_kept")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Hits of one run on the test split.
+
+    Args:
+        hits: number of ones in `mask`.
+        total: number of test images.
+        mask: a bit a test image, the first image in the highest bit.
+    """
+
+    hits: int
+    total: int
+    mask: bytes = field(repr=False)
+
+    @property
+    def accuracy(self) -> float:
+        """Hits divided by images."""
+        return self.hits / self.total
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a board reads from one record.
+
+    Args:
+        key: the record's key.
+        inputs: its resolved inputs, as stored.
+        top1, top5: scores counted from the masks; top5 is None where the record has none.
+        validation: accuracy on the held-out training images, or None.
+        prunable, kept: number of prunable weights, and of those that the masks keep.
+        parameters, parameters_kept: the same over all parameters.
+        counts: counter name -> column -> figure a sample; None where the ledger lacks it.
+        metrics: metric name -> figure, or None.
+        cost: phase -> seconds, samples, forward, backward, peak_bytes, trials; None where nobody measured.
+        machine: the device as text; times are compared within one only.
+        yardstick: gflops and gbps that the machine gave as the run began.
+        code: version, commit and dirty of the bench that made the record.
+        caveats: what its ledger says of its own figures.
+    """
+
+    key: str
+    inputs: Mapping[str, Json]
+    top1: Score
+    top5: Score | None
+    validation: float | None
+    prunable: int
+    kept: int
+    parameters: int
+    parameters_kept: int
+    counts: Mapping[str, Mapping[str, float | None]]
+    metrics: Mapping[str, float | None]
+    cost: Mapping[str, Mapping[str, float | None]]
+    machine: str
+    yardstick: Mapping[str, float]
+    code: Mapping[str, Json]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.inputs["seed"])
+
+    @property
+    def sparsity(self) -> float:
+        """The fraction of the prunable weights that was removed."""
+        return (self.prunable - self.kept) / self.prunable
+
+
+def need(record: Mapping[str, Json], path: str, kind: type | tuple[type, ...] = object) -> Any:
+    """Return the field at the dotted `path`.
+
+    Raises:
+        BenchError: it is missing or not of `kind`; the line names the record and the field.
+    """
+    value: Any = record
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise BenchError(f"record {_name(record)} lacks {path!r}")
+        value = value[part]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
+        raise BenchError(f"record {_name(record)} holds {_short(value)} as {path!r}")
+    return value
+
+
+def read_score(record: Mapping[str, Json], path: str) -> Score:
+    """Return the score at `path`, with its hits counted from the mask.
+
+    Raises:
+        BenchError: a field is missing, the mask does not fit the number of images, or the stored hits are not its ones.
+    """
+    total, told = need(record, f"{path}.total", int), need(record, f"{path}.hits", int)
+    text = need(record, f"{path}.mask", str)
+    try:
+        mask = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BenchError(f"record {_name(record)}: {path}.mask is not base64") from None
+    if total < 1 or len(mask) != (total + 7) // 8:
+        raise BenchError(f"record {_name(record)}: {path}.mask has {len(mask)} bytes for {total} images")
+    bits = int.from_bytes(mask, "big")
+    if bits & ((1 << (8 * len(mask) - total)) - 1):
+        raise BenchError(f"record {_name(record)}: {path}.mask has ones beyond its {total} images")
+    if bits.bit_count() != told:
+        raise BenchError(f"record {_name(record)}: {path}.hits says {told}, its mask holds {bits.bit_count()}")
+    return Score(told, total, mask)
+
+
+def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
+    """Return prunable, kept, parameters and parameters_kept, with the first two summed again over the layers.
+
+    Raises:
+        BenchError: a field is missing, or the figures contradict each other.
+    """
+    sizes = {name: need(record, f"outcome.sparsity.{name}", int) for name in _SIZES}
+    layers = need(record, "outcome.sparsity.layers", list)
+    for name, part in (("prunable", "total"), ("kept", "kept")):
+        if any(not isinstance(layer, Mapping) or type(layer.get(part)) is not int for layer in layers):
+            raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
+        if (told := sum(layer[part] for layer in layers)) != sizes[name]:
+            raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
+    removed = sizes["prunable"] - sizes["kept"]
+    if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
+        raise BenchError(f"record {_name(record)} keeps more weights than there are")
+    return sizes
+
+
+def read_run(
+    record: Mapping[str, Json],
+    counters: Mapping[str, Counter],
+    metrics: Mapping[str, Metric],
+    read_ledger: Callable[[Mapping[str, Json]], Any],
+) -> Run:
+    """Read an ``ok`` record, and apply the counters and metrics to it.
+
+    Raises:
+        BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
+    """
+    for name in ("dataset", "model", "pruner", "target", "rule", "tune", "parent"):
+        need(record, f"inputs.{name}.name", str)
+    need(record, "inputs.seed", int)
+    sizes = read_sizes(record)
+    ledger = _ledger(record, read_ledger)
+    provenance = record.get("provenance") or {}
+    return Run(
+        key=need(record, "key", str),
+        inputs=record["inputs"],
+        top1=read_score(record, "outcome.test.top1"),
+        top5=read_score(record, "outcome.test.top5") if record["outcome"]["test"].get("top5") else None,
+        validation=_validation(record),
+        counts={n: _count(record, n, c, ledger) for n, c in sorted(counters.items())},
+        metrics={n: _measure(record, n, m) for n, m in sorted(metrics.items())},
+        cost=_cost(record),
+        machine=machine_text(provenance.get("device") or {}),
+        yardstick=_numbers(provenance.get("yardstick") or {}),
+        code=provenance.get("code") or {},
+        caveats=tuple(getattr(ledger, "notes", ())),
+        **sizes,
+    )
+
+
+def finite(value: Json) -> float | None:
+    """Return a finite number as a float, and None for all else: what is not measured is a gap."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def machine_text(device: Mapping[str, Json]) -> str:
+    """Write a device as ``key value, key value``; runs with the same text ran on one kind of machine."""
+    told = {k: v if isinstance(v, str) else canonical(v) for k, v in device.items() if v is not None}
+    return ", ".join(f"{k} {v}" for k, v in sorted(told.items())) or "unknown machine"
+
+
+def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
+    held = {name: finite(value) for name, value in sorted(told.items())}
+    return {name: value for name, value in held.items() if value is not None}
+
+
+def _validation(record: Mapping[str, Json]) -> float | None:
+    held = record["outcome"].get("validation")
+    if not held:
+        return None
+    total = need(record, "outcome.validation.total", int)
+    return float(need(record, "outcome.validation.hits", int) / total) if total else None
+
+
+def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
+    cost = need(record, "cost", Mapping)
+    return {phase: {k: finite((cost.get(phase) or {}).get(k)) for k in COST} for phase in PHASES}
+
+
+def _ledger(record: Mapping[str, Json], read: Callable[[Mapping[str, Json]], Any]) -> Any:
+    facts = need(record, "outcome.ledger", Mapping)
+    try:
+        return read(facts)
+    except BenchError as error:
+        raise BenchError(f"record {_name(record)}: {error}") from None
+
+
+def _count(record: Mapping[str, Json], name: str, counter: Counter, ledger: Any) -> dict[str, float | None]:
+    try:
+        counted = counter(ledger)
+    except Exception as error:
+        raise BenchError(f"counter {name!r} fails on record {_name(record)}: {_cause(error)}") from error
+    return {column: finite(value) for column, value in sorted(counted.items())}
+
+
+def _measure(record: Mapping[str, Json], name: str, metric: Metric) -> float | None:
+    try:
+        return finite(metric(record))
+    except Exception as error:
+        raise BenchError(f"metric {name!r} fails on record {_name(record)}: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _name(record: Mapping[str, Json]) -> str:
+    return _short(record.get("key", "without a key"))
+
+
+def _short(value: Json) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 70 else text[:67] + "..."

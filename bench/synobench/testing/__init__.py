@@ -1,0 +1,1 @@
+"""For authors of plugins: what tests of a plugin need."""

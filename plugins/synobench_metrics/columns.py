@@ -1,0 +1,98 @@
+"""Pure functions of a record; each returns None where the record lacks what it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+def top1(record: Record) -> float | None:
+    """Return hits over images of the test split."""
+    return _share(record, "outcome.test.top1")
+
+
+def top5(record: Record) -> float | None:
+    """Return hits among the five highest outputs, over images of the test split."""
+    return _share(record, "outcome.test.top5")
+
+
+def validation(record: Record) -> float | None:
+    """Return hits over images of the held-out training images."""
+    return _share(record, "outcome.validation")
+
+
+def sparsity(record: Record) -> float | None:
+    """Return removed over prunable weights."""
+    prunable, kept = (_number(record, f"outcome.sparsity.{name}") for name in ("prunable", "kept"))
+    return None if not prunable or kept is None else (prunable - kept) / prunable
+
+
+def compression(record: Record) -> float | None:
+    """Return prunable over kept weights, 1 / (1 - sparsity); None where nothing is kept (Blalock et al. 2020)."""
+    prunable, kept = (_number(record, f"outcome.sparsity.{name}") for name in ("prunable", "kept"))
+    return None if prunable is None or not kept else prunable / kept
+
+
+def parameters_kept(record: Record) -> float | None:
+    """Return the parameters that are kept."""
+    return _number(record, "outcome.sparsity.parameters_kept")
+
+
+def train_seconds(record: Record) -> float | None:
+    """Return the seconds of training."""
+    return _number(record, "cost.train.seconds")
+
+
+def prune_seconds(record: Record) -> float | None:
+    """Return the seconds of pruning."""
+    return _number(record, "cost.prune.seconds")
+
+
+def tune_seconds(record: Record) -> float | None:
+    """Return the seconds of fine-tuning."""
+    return _number(record, "cost.tune.seconds")
+
+
+def train_samples(record: Record) -> float | None:
+    """Return the samples seen in training."""
+    return _number(record, "cost.train.samples")
+
+
+def prune_samples(record: Record) -> float | None:
+    """Return the samples seen in pruning."""
+    return _number(record, "cost.prune.samples")
+
+
+def tune_samples(record: Record) -> float | None:
+    """Return the samples seen in fine-tuning."""
+    return _number(record, "cost.tune.samples")
+
+
+def prune_passes(record: Record) -> float | None:
+    """Return the forward and backward passes of pruning."""
+    forward, backward = (_number(record, f"cost.prune.{name}") for name in ("forward", "backward"))
+    return None if forward is None or backward is None else forward + backward
+
+
+def peak_memory(record: Record) -> float | None:
+    """Return the greatest peak over the phases, in bytes; None unless a phase was measured."""
+    held = [_number(record, f"cost.{phase}.peak_bytes") for phase in ("train", "prune", "tune", "judge")]
+    return max((value for value in held if value is not None), default=None)
+
+
+def _share(record: Record, path: str) -> float | None:
+    hits, total = _number(record, f"{path}.hits"), _number(record, f"{path}.total")
+    return None if hits is None or not total else hits / total
+
+
+def _number(record: Record, path: str) -> float | None:
+    """Return the finite number at the dotted `path`, or None."""
+    value: Any = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
