@@ -30,7 +30,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Part:
-    """What one file holds: images [N, 3, 32, 32], labels [N] and, where reordered, their places in the official file."""
+    """What a file holds: images [N, 3, 32, 32], labels [N] and, where reordered, their places in the official file."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
