@@ -398,7 +398,9 @@ WNIDS = ("n02", "n01")
 
 def jpeg(shade: int, mode: str = "RGB") -> bytes:
     out = io.BytesIO()
-    Image.new(mode, (64, 64), shade if mode == "L" else (shade, 255 - shade, 7)).save(out, "jpeg", quality=95)
+    image = Image.new(mode, (64, 64), shade if mode == "L" else (shade, 255 - shade, 7))
+    image.paste(0, (32, 0, 64, 16))
+    image.save(out, "jpeg", quality=95)
     return out.getvalue()
 
 
@@ -451,11 +453,12 @@ def test_tiny_imagenet_is_the_same_from_each_layout(
     store(tmp_path, tiny_files())
     arrays = tiny_imagenet.decode(tiny_imagenet.find_files(tmp_path))
     assert arrays.train_images.shape == (4, 3, 64, 64)
-    assert np.abs(arrays.train_images[:, 0, 5, 5].astype(int) - [10, 20, 30, 40]).max() <= 2
-    assert np.abs(arrays.train_images[:, 1, 5, 5].astype(int) - [245, 235, 225, 215]).max() <= 2
+    assert np.abs(arrays.train_images[:, 0, 50, 5].astype(int) - [10, 20, 30, 40]).max() <= 2
+    assert np.abs(arrays.train_images[:, 1, 50, 5].astype(int) - [245, 235, 225, 215]).max() <= 2
+    assert arrays.train_images[:, :, 5, 50].max() <= 2, "the upper right corner is black"
     assert arrays.train_labels.tolist() == [0, 0, 1, 1]
     assert arrays.test_labels.tolist() == [0, 1, 0]
-    assert np.abs(arrays.test_images[:, 0, 5, 5].astype(int) - [200, 90, 210]).max() <= 2
+    assert np.abs(arrays.test_images[:, 0, 50, 5].astype(int) - [200, 90, 210]).max() <= 2
     assert (arrays.test_images[1] == arrays.test_images[1, :1]).all(), "grey becomes RGB"
 
 
