@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PHASES = ("train", "prune", "tune", "judge")
 COUNTS = ("samples", "forward", "backward", "trials")
+
+_PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 class Phase:
@@ -211,7 +214,12 @@ class Resident:
     def reset(self) -> None:
         """Let the peak be what is resident now."""
         try:
-            Path("/proc/self/clear_refs").write_text("5")
+            # Low-level calls: a pruner that acts after each update switches the phase twice an update.
+            file = os.open("/proc/self/clear_refs", os.O_WRONLY)
+            try:
+                os.write(file, b"5")
+            finally:
+                os.close(file)
         except OSError:
             self._known = False
 
@@ -220,10 +228,15 @@ class Resident:
         if not self._known:
             return None
         try:
-            lines = Path("/proc/self/status").read_text().splitlines()
+            file = os.open("/proc/self/status", os.O_RDONLY)
+            try:
+                text = os.read(file, 1 << 16)
+            finally:
+                os.close(file)
         except OSError:
             return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+        found = _PEAK.search(text)
+        return int(found[1]) * 1024 if found else None
 
 
 class Cuda:

@@ -247,10 +247,10 @@ def test_cancelling_kills_at_once_what_runs_and_all_that_it_started() -> None:
 
 
 def test_an_error_inside_the_context_cancels() -> None:
-    heard = Pids()
-    with pytest.raises(ZeroDivisionError), slots(n=1) as pool:
-        running = pool.submit(job("sleep"), heard)
-        pid = heard.wait()
+    heard, pool = Pids(), slots(n=1)
+    running = pool.submit(job("sleep"), heard)
+    pid = heard.wait()
+    with pytest.raises(ZeroDivisionError), pool:
         raise ZeroDivisionError
     assert gone(pid)
     with pytest.raises(CancelledError):

@@ -153,7 +153,7 @@ def test_a_late_event_of_a_finished_job_is_dropped(monkeypatch: pytest.MonkeyPat
     import jobs_to_run  # type: ignore[import-not-found]
 
     kept: list[Any] = []
-    monkeypatch.setattr(jobs_to_run, "echo", lambda job, notify: kept.append(notify) or {"status": "ok"})
+    monkeypatch.setattr(jobs_to_run, "echo", lambda _, notify: kept.append(notify) or {"status": "ok"})
     heard: list[Any] = []
     worker.perform(job("echo"), heard.append)
     kept[0]({"phase": "late"})
