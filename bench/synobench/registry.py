@@ -94,6 +94,8 @@ class Registry:
             plugin = load()
             self._manager.register(plugin, name=origin.plugin)
             self._refuse_unknown_hooks(plugin)
+            if not self._manager.get_hookcallers(plugin):
+                raise ContractError("it implements no hook of synobench; mark its functions with @hookimpl")
             stage = "collect"
             for found in list(self._collect(plugin, origin)):
                 self._entries[found.entry.kind][found.entry.name] = found

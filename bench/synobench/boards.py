@@ -1,0 +1,83 @@
+"""From a store to a board and its files, for the command line: which records, counters and renderers take part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from synobench.board import Board, SuiteFacts, build_board
+from synobench.entries import CounterEntry
+from synobench.params import parse_spec, resolve
+from synobench.publish import check as compare
+from synobench.publish import publish
+from synobench.registry import Registry
+from synobench.store import Store
+from synobench.suite import Suite, cells
+
+STALE, NOTHING = 1, 3
+
+
+def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()) -> Board:
+    """Compute a suite's board from the records below a folder, `more` counters' columns added.
+
+    Raises:
+        BenchError: a record cannot be read or contradicts itself, or a counter is unknown.
+    """
+    names = dict.fromkeys((suite.counter, *suite.counters, *more))
+    counters = {name: _counter(registry, name) for name in names}
+    entries: dict[str, CounterEntry] = {name: registry.get("counter", parse_spec(name)[0]) for name in names}
+    metrics = {name: registry.get("metric", name).load() for name in suite.metrics}
+    facts = SuiteFacts(
+        name=suite.name,
+        version=suite.version,
+        question=suite.question,
+        counter=suite.counter,
+        headlines={name: entry.headline for name, entry in entries.items()},
+        definitions={name: entry.definition for name, entry in entries.items()},
+        plan=[cell.inputs for cell in cells(suite, registry)[0]],
+    )
+    board = build_board(facts, Store(root).records(suite.name), counters, metrics)
+    registry.notify("synobench_board_built", board=board)
+    return board
+
+
+def _counter(registry: Registry, spec: str) -> Any:
+    """Return a counter as a function of a ledger, its parameters bound."""
+    name, overrides = parse_spec(spec)
+    entry: CounterEntry = registry.get("counter", name)
+    params = resolve(entry.params, overrides, f"counter {name}")
+    return lambda ledger: entry.load()(ledger, **vars(params))
+
+
+def write(board: Board, registry: Registry, root: Path, site: Path) -> list[str]:
+    """Write a board's files and return a line for each place that now holds it."""
+    publish(board, _renderers(registry), root / "boards", site)
+    page = site / board.suite.name / "index.html"
+    lines = [f"board: {root / 'boards' / board.suite.name / 'README.md'}"]
+    return [*lines, f"page: {page}"] if page.exists() else lines
+
+
+def _renderers(registry: Registry) -> list[Any]:
+    return [found.entry for found in registry.all("renderer")]
+
+
+def check(names: Iterable[str], registry: Registry, root: Path) -> int:
+    """Hold committed boards against what their records give; print the differences.
+
+    Returns:
+        0 where all are the same, 1 where one is stale, 3 where nothing was compared.
+    """
+    from synobench.commands import find_suite
+
+    compared, stale = 0, []
+    for name in names:
+        drift = compare(build(find_suite(name, registry), registry, root), _renderers(registry), root / "boards")
+        compared += drift.compared
+        stale += [f"{name}/{file}" for file, _ in drift.stale]
+        for _, diff in drift.stale:
+            print(diff)
+    print(f"{compared} files compared, {len(stale)} stale{': ' if stale else ''}{', '.join(stale)}")
+    if not compared:
+        return NOTHING
+    return STALE if stale else 0

@@ -1,0 +1,156 @@
+"""The command line: its verbs, what they take, and one clear line with exit code 2 for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from synobench.errors import BenchError, nearest
+
+USAGE, INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        verb, known = _unknown_verb(message)
+        told = f"{verb!r} is no verb{nearest(verb, known)}" if verb else message
+        self.exit(USAGE, f"synobench: {told}; see '{self.prog} --help'\n")
+
+
+def _unknown_verb(message: str) -> tuple[str, list[str]]:
+    if "invalid choice: '" not in message or "argument VERB" not in message:
+        return "", []
+    known = [name.strip("' )") for name in message.split("choose from", 1)[1].split(",")]
+    return message.split("invalid choice: '", 1)[1].split("'", 1)[0], known
+
+
+def parser() -> Parser:
+    """Build the parser of every verb."""
+    top = Parser(prog="synobench", description="Prune, measure and rank energy-frugal networks under one protocol.")
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    top.add_argument("--strict", action="store_true", help="stop at the first broken plugin")
+    top.add_argument("-p", "--plugin", action="append", default=[], metavar="FILE", help="load a local plugin file")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    _run(verbs.add_parser("run", help="run what a suite still lacks, then build its board"))
+    _plan(verbs.add_parser("plan", help="show what is done, what is pending, and how long it should take"))
+    _board(verbs.add_parser("board", help="build a suite's board from its records, or check the committed one"))
+    _plugins(verbs.add_parser("plugins", help="list the plugins and their entries, or show one entry"))
+    _data(verbs.add_parser("data", help="list the data sets, or fetch one"))
+    _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
+    return top
+
+
+def _places(verb: argparse.ArgumentParser) -> None:
+    root = os.environ.get("SYNOBENCH_LEADERBOARDS", "leaderboards")
+    verb.add_argument(
+        "--leaderboards", type=Path, default=Path(root), metavar="DIR", help="records and boards (%(default)s)"
+    )
+
+
+def _cache(verb: argparse.ArgumentParser) -> None:
+    kept = os.environ.get("SYNOBENCH_CACHE") or Path.home() / ".cache" / "synobench"
+    verb.add_argument("--cache", type=Path, default=Path(kept), metavar="DIR", help="parents and checkpoints")
+
+
+def _grid(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("suite", metavar="SUITE", help="the name of a suite, or the path of a TOML file")
+    verb.add_argument("--only", action="append", default=[], metavar="TEXT", help="cells whose label has TEXT in it")
+    verb.add_argument("--pruner", action="append", default=[], metavar="SPEC", help="one more pruner, as name[k=v]")
+    _places(verb)
+    _cache(verb)
+
+
+def _run(verb: argparse.ArgumentParser) -> None:
+    _grid(verb)
+    verb.add_argument("--device", default="cpu", help="cpu or cuda:0 (%(default)s)")
+    verb.add_argument("--data", metavar="DIR", help="folder of data files (else $SYNOBENCH_DATA, else the cache)")
+    verb.add_argument("--offline", action="store_true", help="fail at once where a download would be needed")
+    verb.add_argument(
+        "--executor", default="slots", metavar="SPEC", help="where to run: inline, slots[n=2], ... (%(default)s)"
+    )
+    verb.add_argument("--again", action="store_true", help="run what is done once more, parents too, kept as replays")
+    verb.add_argument(
+        "--resume", action="store_true", help="go on where a run was cut: always so, and here for clarity"
+    )
+    verb.add_argument(
+        "--site", type=Path, default=Path("site"), metavar="DIR", help="where pages are built (%(default)s)"
+    )
+
+
+def _plan(verb: argparse.ArgumentParser) -> None:
+    _grid(verb)
+    verb.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _board(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("suite", nargs="*", metavar="SUITE", help="names or TOML files (all that have records)")
+    verb.add_argument("--check", action="store_true", help="compare only: 1 when stale, 3 when nothing was compared")
+    verb.add_argument(
+        "--with", dest="more", action="append", default=[], metavar="COUNTER", help="add a counter's columns"
+    )
+    verb.add_argument(
+        "--site", type=Path, default=Path("site"), metavar="DIR", help="where pages are built (%(default)s)"
+    )
+    _places(verb)
+
+
+def _plugins(verb: argparse.ArgumentParser) -> None:
+    inner = verb.add_subparsers(dest="action", metavar="VERB", parser_class=Parser, required=True)
+    listed = inner.add_parser("list", help="every plugin and its entries")
+    shown = inner.add_parser("show", help="one entry: parameters, capabilities, citation")
+    shown.add_argument("name", help="the name of an entry, or kind/name")
+    for one in (listed, shown):
+        one.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _data(verb: argparse.ArgumentParser) -> None:
+    inner = verb.add_subparsers(dest="action", metavar="VERB", parser_class=Parser, required=True)
+    listed = inner.add_parser("list", help="every data set and whether its files are here")
+    fetched = inner.add_parser("fetch", help="download a data set, checked against its digests")
+    fetched.add_argument("name", nargs="+", help="the name of a data set")
+    fetched.add_argument("--offline", action="store_true", help="fail at once where a download would be needed")
+    for one in (listed, fetched):
+        one.add_argument("--data", metavar="DIR", help="folder of data files (else $SYNOBENCH_DATA, else the cache)")
+
+
+def _verify(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("suite", nargs="*", metavar="SUITE", help="names of suites (all that have records)")
+    _places(verb)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 well, 1 a finding, 2 a mistake, 3 nothing to compare, 130 Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    if arguments.version:
+        from importlib.metadata import version
+
+        print(f"synobench {version('synobench')}")
+        return 0
+    if arguments.verb is None:
+        parser().print_help()
+        return USAGE
+    from synobench import commands
+
+    try:
+        return commands.VERBS[arguments.verb](arguments)
+    except BenchError as error:
+        print(f"synobench: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("synobench: interrupted; what is stored stays, and the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; Python would complain again while shutting down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
