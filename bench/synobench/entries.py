@@ -296,20 +296,5 @@ class ExporterEntry(Entry):
     kind: ClassVar[str] = "exporter"
 
 
-KINDS: dict[str, type[Entry]] = {
-    e.kind: e
-    for e in (
-        DatasetEntry,
-        ModelEntry,
-        NeuronEntry,
-        RuleEntry,
-        PrunerEntry,
-        CounterEntry,
-        MetricEntry,
-        SuiteEntry,
-        RendererEntry,
-        ExecutorEntry,
-        ExporterEntry,
-    )
-}
+KINDS: dict[str, type[Entry]] = {entry.kind: entry for entry in Entry.__subclasses__()}
 """Every kind of entry by name."""
