@@ -1,7 +1,7 @@
 """Records -> Board: a pure function, the same whatever the order in which the records come.
 
-Accuracy is counted again from the hit masks, sparsity from the layers and SynOps from the ledger; no total that a record
-tells is taken on trust, and what nobody measured is a gap.
+Accuracy is counted again from the hit masks, sparsity from the layers and SynOps from the ledger; no total that a
+record tells is taken on trust, and what nobody measured is a gap.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ def board_text(board: Board, width: int = 100) -> str:
         lines += [*_network(network, width), ""]
     if not board.networks:
         lines += ["No run, and none planned.", ""]
-    lines += _listed("Failed:", prose.failures(board), width)
-    lines += _listed("Left out:", board.notes, width)
-    notes = "* best group   f few seeds   ! target missed   d deterministic   – not measured"
+    lines += _listed("Failed:", prose.failures(board))
+    lines += _listed("Left out:", board.notes)
+    notes = f"* best group   f few seeds   ! target missed   d deterministic   {figures.GAP} not measured"
     lines += [notes, f"SynOps: operations a sample, counter {suite.counter}. Intervals: Student-t, 95 %, over seeds."]
     return "\n".join(line.rstrip() for text in lines for line in _wrapped(text, width)) + "\n"
 
@@ -45,8 +45,8 @@ def _network(network: Network, width: int) -> Iterator[str]:
         yield from (_line(line, widths) for line in lines)
     yield rule
     yield from prose.power(network)
-    yield from _listed("Missing:", prose.missing(network), width)
-    yield from _listed("Note:", network.caveats, width)
+    yield from _listed("Missing:", prose.missing(network))
+    yield from _listed("Note:", network.caveats)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(side(text, w) for side, text, w in zip(sides, fitted, widths, strict=True))
 
 
-def _listed(title: str, items: Iterable[str], width: int) -> list[str]:
+def _listed(title: str, items: Iterable[str]) -> list[str]:
     held = [figures.plain(item) for item in items]
     return [title, *(f"  {item}" for item in held)] if held else []
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from synobench.rows import Row
 from synobench.stats import Estimate
 
-GAP = "–"
+GAP = "\N{EN DASH}"
 """What stands where nobody measured."""
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -27,7 +27,7 @@ def fixed(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
         return GAP
     text = f"{abs(value):.{digits}f}"
     zero = not text.strip("0.")
-    mark = "−" if value < 0 and not zero else "+" if sign and not zero else ""
+    mark = "\N{MINUS SIGN}" if value < 0 and not zero else "+" if sign and not zero else ""
     return mark + text
 
 

@@ -17,6 +17,7 @@ Json = Any
 SETTING = ("rule", "tune", "neuron", "parent", "export", "budget")
 """What stands around a pruner: rows that differ in one of these are different rows."""
 
+_ALL_PRUNABLE = ("prunable", ["*"])
 _KINDS = ("none", "sparsity", "parameters", "synops")
 
 
@@ -45,7 +46,7 @@ def _telling(family: list[dict[str, Json]]) -> set[str]:
 
 
 def _flat(part: Mapping[str, Json]) -> dict[str, Json]:
-    rest = {k: v for k, v in part.items() if k not in ("name", "params")}
+    rest = {k: v for k, v in part.items() if k not in ("name", "params") and (k, v) != _ALL_PRUNABLE}
     return dict(sorted({**rest, **(part.get("params") or {})}.items()))
 
 

@@ -14,13 +14,13 @@ def reading(board: Board) -> list[str]:
     counter = board.suite.counter
     definition = board.suite.definitions.get(counter, "")
     return [
-        "Top-1 is the accuracy on the test split in per cent: the mean over seeds ± the half-width of its Student-t 95 % "
-        "interval, never the best of seeds.",
+        "Top-1 is the accuracy on the test split in per cent: the mean over seeds ± the half-width of its Student-t "
+        "95 % interval, never the best of seeds.",
         "Difference is to the dense control `none`, which is fine-tuned on the same budget, paired by seed, in points.",
         f"SynOps are operations a sample by the counter `{counter}`{': ' if definition else ''}{definition}; "
         "the ratio is to the dense control of the same seed.",
-        "Entries are ranked by mean within a target. Best group: the paired 95 % interval against the first place holds 0 "
-        "(descriptive: not adjusted for the number of comparisons).",
+        "Entries are ranked by mean within a target. Best group (marked, or bold): the paired 95 % interval "
+        "against the first place holds 0 (descriptive: not adjusted for the number of comparisons).",
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
     ]
 
@@ -30,7 +30,8 @@ def power(network: Network) -> list[str]:
     told = []
     if network.sampling is not None and network.images is not None:
         told.append(
-            f"Sampling error: {network.images:,} test images alone give ± {fixed(100 * network.sampling)} points (95 %)."
+            f"Sampling error: {network.images:,} test images alone give "
+            f"± {fixed(100 * network.sampling)} points (95 %)."
         )
     if network.smallest is not None:
         told.append(

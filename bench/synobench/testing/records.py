@@ -1,4 +1,4 @@
-"""Records made up for tests of counters, metrics, renderers and boards: complete, consistent, and of no scientific worth."""
+"""Records made up for tests of counters, metrics, renderers and boards: complete, consistent, without meaning."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ def make_record(  # noqa: PLR0913
     """Return an ``ok`` record.
 
     Args:
-        pruner, model: as ``name[key=value]``.
+        pruner: as ``name[key=value]``.
         target: as in a record; a number is a sparsity, None the dense control's.
         seed: of the run.
-        hits, total: of the test split; which images are hit depends on the seed alone, so that runs are paired.
+        hits: on the test split; which images are hit depends on the seed alone, so that runs are paired.
+        total: number of test images.
         dataset: name.
+        model: as ``name[key=value]``.
         sparsity: what was reached; the target's value (0 without one) unless it is given.
         machine: name of the device.
         seconds: of the training phase; the others follow from it.
@@ -131,7 +133,7 @@ def make_records(
     """
     seeds = list(seeds)
     for dataset, model in networks:
-        place = {"dataset": dataset, "model": model}
+        place: dict[str, Any] = {"dataset": dataset, "model": model}
         yield from (make_record("none", None, s, dense + s % 3 - 1, **place) for s in seeds)
         for (pruner, hits), s in ((item, s) for item in means.items() for s in seeds):
             for target, hit in zip(targets, hits, strict=True):

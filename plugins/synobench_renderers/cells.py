@@ -1,0 +1,95 @@
+"""What the tables of a board say, cell by cell, in plain text: each medium escapes and lays out for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synobench import figures
+from synobench.board import Board, Network
+from synobench.rows import Row
+from synobench.runs import PHASES
+from synobench.stats import Estimate
+
+SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks")
+"""The heads of the main table."""
+
+LEFT = frozenset({"entry", "target", "remarks"})
+"""The heads of columns that hold words."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of plain text."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def score_cells(row: Row) -> tuple[str, ...]:
+    """Return a row of the main table, under `SCORES`."""
+    return (
+        "" if row.control else str(row.rank or figures.GAP),
+        row.label,
+        figures.accuracy(row),
+        figures.count(row),
+        figures.GAP if row.control else figures.percent(row.difference, sign=True),
+        figures.amount(row.synops),
+        figures.ratio(row.synops_ratio),
+        figures.sparsity(row.sparsity),
+        "dense control" if row.control else ", ".join(figures.remarks(row)),
+    )
+
+
+def passes(network: Network) -> Table:
+    """Return the forward and backward passes of each phase, which mean the same on every machine."""
+    heads = ("target", "entry", *(f"{phase}, forward / backward" for phase in PHASES))
+    rows = [(row.target_label, row.label, *(_passes(row, phase) for phase in PHASES)) for row in network.rows]
+    return Table("Passes of each phase", heads, tuple(rows))
+
+
+def _passes(row: Row, phase: str) -> str:
+    cost = row.cost[phase]
+    return f"{figures.amount(cost['forward'])} / {figures.amount(cost['backward'])}"
+
+
+def seconds(network: Network) -> list[Table]:
+    """Return the seconds of each phase, one table a machine: times of two machines are not compared."""
+    heads = ("target", "entry", *(f"{phase} s" for phase in PHASES))
+    return [Table(f"Seconds of each phase on: {m}", heads, tuple(_seconds(network, m))) for m in network.machines]
+
+
+def _seconds(network: Network, machine: str) -> list[tuple[str, ...]]:
+    held = [(row, row.seconds[machine]) for row in network.rows if machine in row.seconds]
+    return [(row.target_label, row.label, *(_time(spent[phase]) for phase in PHASES)) for row, spent in held]
+
+
+def _time(estimate: Estimate | None) -> str:
+    return figures.GAP if estimate is None else figures.fixed(estimate.mean, 3 if estimate.mean < 1 else 1)
+
+
+def further(network: Network, board: Board) -> Table:
+    """Return what was kept of all parameters, and the further columns of counters and metrics."""
+    suite = board.suite
+    names = [name for name in board.columns if name != f"{suite.counter}.{suite.headlines.get(suite.counter)}"]
+    heads = ("target", "entry", "parameters kept", *names)
+    return Table("Further columns", heads, tuple(_further(row, names) for row in network.rows))
+
+
+def _further(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+    told = (row.parameters_kept, *(row.columns.get(name) for name in names))
+    return (row.target_label, row.label, *map(figures.amount, told))
+
+
+def details(network: Network, board: Board) -> list[Table]:
+    """Return the tables that stand behind the main one."""
+    return [table for table in (further(network, board), passes(network), *seconds(network)) if table.rows]
+
+
+def by_target(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Group rows by target, in the order of their first row; the control's group has an empty name."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault("" if row.control else row.target_label, []).append(row)
+    return list(groups.items())

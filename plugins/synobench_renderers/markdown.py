@@ -1,0 +1,107 @@
+"""A board in Markdown as GitHub reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from synobench import prose
+from synobench.board import Board, Network
+from synobench.figures import plain
+from synobench.rows import Row
+from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells
+
+PICTURE = "accuracy-synops.svg"
+_WHOLE = 20
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~!@])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def markdown(board: Board) -> str:
+    """Return the board's ``README.md``."""
+    return "\n".join(_lines(board)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is, in a table or out of one."""
+    spelled = "".join(_ENTITIES.get(c, c) for c in plain(text))
+    return _SPECIAL.sub(r"\\\1", spelled)
+
+
+def sentence(text: str) -> str:
+    """Escape text but for its `code` spans."""
+    parts = plain(text).split("`")
+    if len(parts) % 2 == 0 or any("|" in part for part in parts[1::2]):
+        return escape(text)
+    return "".join(f"`{part}`" if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def _lines(board: Board) -> Iterator[str]:
+    suite = board.suite
+    yield from (f"# {escape(suite.name)} {escape(suite.version)}", "", escape(suite.question), "")
+    yield from ("*Generated from records; edits are overwritten. The command at the end builds it again.*", "")
+    if not board.runs:
+        yield from ("No run has been recorded.", "")
+    elif any(row.synops for network in board.networks for row in network.rows):
+        yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
+    for network in board.networks:
+        yield from _network(network, board)
+    yield from _section("## Failures", prose.failures(board))
+    yield from _section("## Left out", list(board.notes))
+    yield from _section("## How to read it", prose.reading(board))
+    yield from _section("## Entries in full", [f"{label}: {full}" for label, full in prose.entries(board)])
+    yield from _section("## Machines", prose.machines(board))
+    yield from ("## Build it again", "", "```console", f"$ {plain(prose.command(board))}", "```")
+
+
+def _network(network: Network, board: Board) -> Iterator[str]:
+    yield from (f"## {escape(network.label)}", "")
+    if network.detail != network.model:
+        yield from (f"Model: {escape(network.detail)}", "")
+    yield from _scores(network.above)
+    if network.below:
+        yield from ("**Below the line**: without seeds enough to be ranked.", "")
+        yield from _scores(network.below)
+    yield from _section("", prose.power(network))
+    yield from _section("Missing:", prose.missing(network))
+    yield from _section("Notes on the SynOps:", network.caveats)
+    yield from ("<details><summary>Cost and further columns</summary>", "")
+    for table in details(network, board):
+        yield from (f"**{escape(table.title)}**", "", *_table(table), "")
+    yield from ("</details>", "")
+
+
+def _scores(rows: Sequence[Row]) -> Iterator[str]:
+    lines = []
+    for target, held in by_target(rows):
+        names = [target, *[""] * (len(held) - 1)]
+        lines += [_scored(name, row) for name, row in zip(names, held, strict=True)]
+    yield from (*_laid(("target", *SCORES), lines), "")
+
+
+def _scored(target: str, row: Row) -> list[str]:
+    cells = _escaped((target, *score_cells(row)))
+    if row.best:
+        place = 1 + SCORES.index("top-1 %")
+        cells[place] = f"**{cells[place]}**"
+    return cells
+
+
+def _table(table: Table) -> list[str]:
+    return _laid(table.heads, [_escaped(row) for row in table.rows])
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    """Escape cells, and keep each figure with its unit and interval on one line."""
+    return [escape(cell) if len(cell) > _WHOLE else escape(cell).replace(" ", "\u00a0") for cell in cells]
+
+
+def _laid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    sides = [":--" if head in LEFT else "--:" for head in heads]
+    return [f"| {' | '.join(cells)} |" for cells in (list(map(escape, heads)), sides, *rows)]
+
+
+def _section(title: str, items: Sequence[str]) -> Iterator[str]:
+    if items:
+        yield from ((title, "") if title else ())
+        yield from (*(f"- {sentence(item)}" for item in items), "")

@@ -1,0 +1,122 @@
+"""A board as tidy CSV, for machines: fractions rather than per cent, empty cells for gaps, nine significant digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from synobench.board import Board, Network
+from synobench.figures import exact, plain
+from synobench.rows import Row, headline
+from synobench.runs import COST, PHASES, Run
+from synobench.stats import Estimate
+
+Cells = dict[str, str]
+
+
+def board_csv(board: Board) -> str:
+    """Return one row an entry, data set, network and target, over seeds."""
+    rows = [_row(board, network, row) for network in board.networks for row in network.rows]
+    return _csv(rows)
+
+
+def runs_csv(board: Board) -> str:
+    """Return one row a record."""
+    places = [(network, row, run) for network in board.networks for row in network.rows for run in row.runs]
+    return _csv([_run(board, network, row, run) for network, row, run in places])
+
+
+def _row(board: Board, network: Network, row: Row) -> Cells:
+    several = len(row.seconds) > 1
+    spent = {} if several or not row.seconds else next(iter(row.seconds.values()))
+    return {
+        **_place(board, network, row),
+        "seeds": str(len(row.runs)),
+        "missing": " ".join(map(str, row.missing)),
+        **_estimate("top1", row.accuracy, extremes=True),
+        **_estimate("difference", row.difference),
+        **_estimate("sparsity", row.sparsity),
+        **_estimate("synops", row.synops),
+        **_estimate("synops_ratio", row.synops_ratio),
+        **_estimate("parameters_kept", row.parameters_kept),
+        "missed": " ".join(map(str, row.missed)),
+        "rank": str(row.rank or ""),
+        "best_group": _truth(row.best),
+        "deterministic": _truth(row.deterministic),
+        **{f"{phase}_{item}": _mean(row.cost[phase][item]) for phase in PHASES for item in COST if item != "seconds"},
+        **{f"{phase}_seconds": _mean(spent.get(phase)) for phase in PHASES},
+        "machines": " | ".join(plain(machine) for machine in row.seconds),
+        **{name: _mean(row.columns.get(name)) for name in board.columns},
+    }
+
+
+def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
+    counts = {f"{n}.{c}": value for n, columns in run.counts.items() for c, value in columns.items()}
+    columns = {**counts, **run.metrics}
+    return {
+        "key": run.key,
+        **_place(board, network, row),
+        "seed": str(run.seed),
+        "hits": str(run.top1.hits),
+        "images": str(run.top1.total),
+        "top1": exact(run.top1.accuracy),
+        "top5": exact(run.top5.accuracy if run.top5 else None),
+        "validation": exact(run.validation),
+        "sparsity": exact(run.sparsity),
+        "kept": str(run.kept),
+        "prunable": str(run.prunable),
+        "parameters_kept": str(run.parameters_kept),
+        "parameters": str(run.parameters),
+        "synops": exact(headline(run, board.suite.counter, board.suite.headlines)),
+        **{f"{phase}_{item}": exact(run.cost[phase][item]) for phase in PHASES for item in COST},
+        "machine": plain(run.machine),
+        **{name: exact(run.yardstick.get(name)) for name in ("gflops", "gbps")},
+        **{f"code_{name}": _told(run.code.get(name)) for name in ("version", "commit", "dirty")},
+        **{name: exact(columns.get(name)) for name in board.columns},
+    }
+
+
+def _place(board: Board, network: Network, row: Row) -> Cells:
+    return {
+        "suite": plain(board.suite.name),
+        "version": plain(board.suite.version),
+        "dataset": plain(network.dataset),
+        "model": plain(network.model),
+        "entry": plain(row.entry),
+        "parameters_of_entry": plain(row.detail),
+        "setting": plain(row.setting),
+        "target": plain(row.target_label),
+        "target_kind": plain(str(row.target["name"])),
+        "target_value": exact(row.target.get("value")),
+    }
+
+
+def _estimate(name: str, estimate: Estimate | None, *, extremes: bool = False) -> Cells:
+    told: Mapping[str, Any] = {"mean": None, "sd": None, "half": None, "n": None, "least": None, "most": None}
+    if estimate is not None:
+        told = {key: getattr(estimate, key) for key in told}
+    kept = told if extremes else {key: told[key] for key in ("mean", "half", "n")}
+    return {f"{name}_{key}": exact(value) for key, value in kept.items()}
+
+
+def _mean(estimate: Estimate | None) -> str:
+    return exact(estimate.mean if estimate else None)
+
+
+def _truth(value: bool | None) -> str:
+    return "" if value is None else str(value).lower()
+
+
+def _told(value: Any) -> str:
+    return "" if value is None else plain(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _csv(rows: Sequence[Cells]) -> str:
+    heads: Iterable[str] = rows[0] if rows else ()
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(heads), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
