@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import torch
@@ -44,6 +44,20 @@ def keep_by_layer(scores: Mapping[str, Tensor], kept: int) -> Masks:
     for name in order[: kept - sum(counts.values())]:
         counts[name] += 1
     return {n: _highest(_checked(n, s).reshape(-1), counts[n]).view(s.shape) for n, s in scores.items()}
+
+
+def keep_allocated(scores: Mapping[str, Tensor], counts: Sequence[int]) -> Masks:
+    """Keep in each tensor, in order, the given number of its highest scores.
+
+    Raises:
+        ContractError: the counts do not fit the tensors.
+    """
+    fitting = len(counts) == len(scores) and all(k <= s.numel() for k, s in zip(counts, scores.values(), strict=False))
+    if not fitting:
+        sizes = [s.numel() for s in scores.values()]
+        raise ContractError(f"the allocation {list(counts)} does not fit the prunable tensors of sizes {sizes}")
+    pairs = zip(scores.items(), counts, strict=True)
+    return {name: _highest(_checked(name, s).reshape(-1), k).view(s.shape) for (name, s), k in pairs}
 
 
 def _checked(name: str, scores: Tensor) -> Tensor:

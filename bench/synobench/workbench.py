@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,7 +18,7 @@ from synobench.cost import Meter
 from synobench.errors import BenchError, ContractError
 from synobench.feed import Batch, Feed
 from synobench.networks import evaluating, logits, prunable
-from synobench.selection import Masks, keep_by_layer, keep_globally, kept_at_sparsity
+from synobench.selection import Masks, keep_allocated, keep_by_layer, keep_globally, kept_at_sparsity
 from synobench.surgery import Proposal
 from synobench.tensors import Tree
 
@@ -209,16 +209,23 @@ class Workbench:
         """Return one more copy of the network, for methods that compare two."""
         return copy.deepcopy(self.model)
 
-    def keep_highest(self, scores: Mapping[str, Tensor], scope: str = "global", **measurements: float) -> Proposal:
+    def keep_highest(
+        self,
+        scores: Mapping[str, Tensor],
+        scope: str = "global",
+        allocation: Sequence[int] = (),
+        **measurements: float,
+    ) -> Proposal:
         """Turn scores into a Proposal that meets the target.
 
         Args:
             scores: for each prunable weight, finite scores of its shape.
             scope: ``global`` compares over all tensors, ``layer`` keeps the same share of each.
+            allocation: how many weights each tensor keeps, in the model's order; then scope and target say nothing.
             measurements: figures of the method's own for the record.
 
         Raises:
-            ContractError: scores miss a weight or are not finite.
+            ContractError: scores miss a weight or are not finite, or the allocation does not fit.
             BenchError: the target is out of reach.
         """
         missing = [name for name in self.prunable if name not in scores]
@@ -226,6 +233,8 @@ class Workbench:
             raise ContractError(f"it gave no scores for {', '.join(missing)}")
         choose = {"global": keep_globally, "layer": keep_by_layer}[scope]
         ordered = {name: scores[name] for name in self.prunable}
+        if allocation:
+            return Proposal(keep_allocated(ordered, allocation), measurements=measurements)
         return Proposal(choose(ordered, self._kept(lambda kept: choose(ordered, kept))), measurements=measurements)
 
     def _kept(self, masks_at: Callable[[int], Masks]) -> int:

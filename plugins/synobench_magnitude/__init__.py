@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from synobench.workbench import Workbench
 
 SCOPE = "compare over all tensors, or keep the same share of each"
+ALLOCATION = "weights kept in each tensor, in the model's order, in place of scope and target: another method's own"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class Magnitude:
     """The highest |w| stay."""
 
     scope: str = param("global", choices=("global", "layer"), doc=SCOPE)
+    allocation: tuple[int, ...] = param((), low=0, doc=ALLOCATION)
 
     def prune(self, bench: Workbench) -> Proposal:
         """Score each weight by its magnitude."""
-        return bench.keep_highest({name: weight.abs() for name, weight in bench.prunable.items()}, self.scope)
+        scores = {name: weight.abs() for name, weight in bench.prunable.items()}
+        return bench.keep_highest(scores, self.scope, self.allocation)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Random:
     """A uniform draw stays: what any method must beat."""
 
     scope: str = param("global", choices=("global", "layer"), doc=SCOPE)
+    allocation: tuple[int, ...] = param((), low=0, doc=ALLOCATION)
 
     def prune(self, bench: Workbench) -> Proposal:
         """Score each weight by a draw of the run's seed."""
@@ -55,7 +59,7 @@ class Random:
 
         draws = bench.generator()
         scores = {name: torch.rand(weight.shape, generator=draws) for name, weight in bench.prunable.items()}
-        return bench.keep_highest(scores, self.scope)
+        return bench.keep_highest(scores, self.scope, self.allocation)
 
 
 @dataclass(frozen=True)
