@@ -243,9 +243,10 @@ def _cause(error: Exception) -> str:
 
 
 def _name(record: Mapping[str, Json]) -> str:
-    return _short(record.get("key", "without a key"))
+    key = record.get("key", "without a key")
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 70 else _short(key)
 
 
 def _short(value: Json) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = repr(value)
     return text if len(text) <= 70 else text[:67] + "..."

@@ -20,7 +20,7 @@ _BIASES = 26
 
 
 def make_record(  # noqa: PLR0913
-    pruner: str = "magnitude",
+    pruner: str | Mapping[str, Any] = "magnitude",
     target: Mapping[str, Any] | float | None = 0.9,
     seed: int = 0,
     hits: int = 150,
@@ -36,7 +36,7 @@ def make_record(  # noqa: PLR0913
     """Return an ``ok`` record.
 
     Args:
-        pruner: as ``name[key=value]``.
+        pruner: as ``name[key=value]``, or as in a record.
         target: as in a record; a number is a sparsity, None the dense control's.
         seed: of the run.
         hits: on the test split; which images are hit depends on the seed alone, so that runs are paired.
@@ -77,7 +77,9 @@ def make_record(  # noqa: PLR0913
     }
 
 
-def make_failure(pruner: str = "magnitude", target: float = 0.9, seed: int = 0, **inputs: Any) -> Record:
+def make_failure(
+    pruner: str | Mapping[str, Any] = "magnitude", target: float = 0.9, seed: int = 0, **inputs: Any
+) -> Record:
     """Return the failure of a cell."""
     resolved = make_inputs(pruner, target, seed, **inputs)
     error = {"stage": "prune", "plugin": "synobench_magnitude", "kind": "ValueError", "message": "no finite score"}
@@ -85,7 +87,7 @@ def make_failure(pruner: str = "magnitude", target: float = 0.9, seed: int = 0, 
 
 
 def make_inputs(
-    pruner: str = "magnitude",
+    pruner: str | Mapping[str, Any] = "magnitude",
     target: Mapping[str, Any] | float | None = 0.9,
     seed: int = 0,
     *,
@@ -153,8 +155,10 @@ def hit_mask(hits: int, total: int, seed: int) -> str:
     return base64.b64encode(bits.to_bytes(size, "big")).decode()
 
 
-def part(spec: str) -> dict[str, Any]:
+def part(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return ``name[key=value]`` as a named object, with its values as text."""
+    if isinstance(spec, Mapping):
+        return dict(spec)
     name, params = parse_spec(spec)
     return {"name": name, "params": params}
 

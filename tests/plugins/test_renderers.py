@@ -1,0 +1,346 @@
+"""The files of a board: what they say, that names cannot break them, and that their bytes never change."""
+
+import csv
+import hashlib
+import html.parser
+import io
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+import synobench_renderers
+from synobench.board import SuiteFacts, build_board
+from synobench.testing.records import make_failure, make_inputs, make_record, make_records
+
+ENTRIES = {entry.name: entry for entry in synobench_renderers.synobench_renderers()}
+MEANS = {"magnitude[scope=global]": (188, 150), "magnitude[scope=layer]": (184, 140), "random": (170, 80)}
+NETWORKS = [("digits", "snn-conv"), ("mnist", "mlp-300-150-10")]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a|b",
+    "_x_",
+    "*y*",
+    "[z](http://evil.example)",
+    "`t`",
+    "&lt;",
+    "$m$",
+    "\\",
+    '"q"',
+]
+
+BUILD = """
+import hashlib, random, sys
+import synobench_renderers
+from synobench.board import SuiteFacts, build_board
+from synobench.testing.records import make_records
+records = list(make_records({"b[k=1]": (188, 150), "b[k=2]": (184, 140), "a": (170, 80)}, (0.5, 0.9)))
+plan = [r["inputs"] for r in records]
+random.Random(sys.argv[1]).shuffle(records)
+def count(ledger): return {n: sum(getattr(x, n) for x in ledger.layers) for n in {"effective", "dense", "fanout"}}
+suite = SuiteFacts("demo", "1.0", "?", "c", {"c": "effective"}, {}, plan)
+board = build_board(suite, records[1:] if sys.argv[2:] else records, {"c": count}, {"m": lambda r: 1.0})
+for entry in synobench_renderers.synobench_renderers():
+    print(entry.file, hashlib.sha256(entry.load()(board).encode()).hexdigest())
+"""
+
+
+def effective(ledger: Any) -> Any:
+    return {"total": sum(layer.effective for layer in ledger.layers) / ledger.samples}
+
+
+def board_of(records: Any, plan: Any = (), question: Any = "Which weights?", **more: Any) -> Any:
+    suite = SuiteFacts("demo", "1.0", question, "effective", {"effective": "total"}, {"effective": "sum of M(w)"}, plan)
+    return build_board(suite, records, {"effective": effective, **more})
+
+
+def rendered(name: Any, board: Any) -> Any:
+    return ENTRIES[name].load()(board)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Any:
+    records = list(make_records(MEANS, (0.5, 0.9), networks=NETWORKS))
+    records += [make_record("obd", 0.9, 0, 160, sparsity=0.8), make_failure("obd", 0.9, 1)]
+    return board_of(records, [make_inputs("obd", 0.9, seed) for seed in (0, 1)], fanout=lambda _: {"acs": 12.5})
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Any:
+    entries = [{"name": name, "params": {"k": name}} for name in HOSTILE]
+    records = [make_record(e, t, s, 150, model="m<i>|") for e in entries for t in (0.5, 0.9) for s in range(3)]
+    failure = make_failure(entries[0], 0.8)
+    failure["error"]["message"] = "<img src=x onerror=alert(1)> | `x\n# y"
+    return board_of([*records, failure], question="<b>|_why_|</b>", **{"<u>|": lambda _: {"<s>": 1.0}})
+
+
+def tables_of(text: Any) -> Any:
+    """Return the cells of every table of a Markdown text, as it is read on GitHub."""
+    tables, place = [], None
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append([])
+        elif token.type in ("td_open", "th_open"):
+            place = tables[-1][-1]
+        elif token.type == "inline" and place is not None:
+            place.append("".join(child.content for child in token.children))
+        if token.type in ("td_close", "th_close"):
+            place = None
+    return tables
+
+
+class Page(html.parser.HTMLParser):
+    """The tags, the text by tag, and the addresses of a page."""
+
+    void = frozenset({"meta", "link", "br", "img", "use", "path", "rect"})
+
+    def __init__(self, text: Any) -> None:
+        super().__init__()
+        self.tags, self.cells, self.links, self.ids, self.open = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag: Any, attributes: Any) -> None:
+        self.tags.append(tag)
+        self.open.append(tag)
+        held = dict(attributes)
+        self.ids += [held["id"]] if "id" in held else []
+        self.links += [held[name] for name in ("href", "src", "xlink:href", "action") if name in held]
+        assert not any(name.startswith("on") for name in held)
+        if tag in ("td", "th"):
+            self.cells.append("")
+        if tag in self.void:
+            self.open.pop()
+
+    def handle_endtag(self, tag: Any) -> None:
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: Any) -> None:
+        if {"td", "th"} & set(self.open):
+            self.cells[-1] += data
+
+
+def test_the_files_of_a_board() -> None:
+    assert {name: (entry.file, entry.committed) for name, entry in ENTRIES.items()} == {
+        "markdown": ("README.md", True),
+        "csv": ("board.csv", True),
+        "runs": ("runs.csv", True),
+        "svg": ("accuracy-synops.svg", True),
+        "html": ("index.html", False),
+    }
+
+
+def test_markdown_holds_the_table(demo: Any) -> None:
+    above, below, *_ = tables_of(rendered("markdown", demo))
+
+    heads = ["target", "#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks"]
+    assert above[0] == below[0] == heads
+    assert above[1][:5] == ["", "", "none", "94.90\xa0±\xa00.52", "5"]
+    assert above[1][-1] == "dense\xa0control"
+    assert [row[2] for row in above[2:]] == [*MEANS] * 2
+    assert [row[0] for row in above[2:]] == ["sparsity\xa050\xa0%", "", "", "sparsity\xa090\xa0%", "", ""]
+    assert above[2][6:9] == ["872", "0.500", "50.00"]
+    assert below[1][1:5] == ["\N{EN DASH}", "obd", "80.00", "1\xa0of\xa02"]
+    assert below[1][-1] == "few seeds, target missed (1 of 1)"
+
+
+def test_markdown_says_what_is_missing_failed_and_how_to_build_it(demo: Any) -> None:
+    text = rendered("markdown", demo).replace("\\", "")
+
+    for told in (
+        "- obd, sparsity 90 %: seed 1\n",
+        "synobench_magnitude failed at prune: no finite score (key ",
+        "- Sampling error: 200 test images alone give ± 3.05 points (95 %).\n",
+        "- Smallest difference that it could have seen: ",
+        "by the counter `effective`: sum of M(w); ",
+        "![Top-1 accuracy against SynOps, one panel a network](accuracy-synops.svg)",
+        "- name cpu, threads 1: 71 runs, 40.0 to 44.0 GFLOP/s, 5.0 GB/s\n",
+        "```console\n$ synobench board demo\n```\n",
+        "fanout.acs",
+    ):
+        assert told in text
+
+
+def test_markdown_shows_names_as_they_are(hostile: Any) -> None:
+    text = rendered("markdown", hostile)
+    above = tables_of(text)[0]
+
+    assert sorted({row[2] for row in above[1:]}) == sorted(HOSTILE)
+    assert len({len(row) for row in above}) == 1
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    inline = [child for token in tokens for child in token.children or ()]
+    assert {token.type for token in inline} <= {
+        "text",
+        "text_special",
+        "softbreak",
+        "image",
+        "strong_open",
+        "strong_close",
+        "code_inline",
+        "em_open",
+        "em_close",
+    }
+    html_blocks = {token.content.split(">")[0] for token in tokens if token.type == "html_block"}
+    assert html_blocks <= {"<details", "</details"}
+    assert sum(token.type == "em_open" for token in inline) == 1
+    assert [token.content for token in tokens if token.type == "inline" and token.level == 1][
+        1
+    ] == r"&lt;b&gt;\|\_why\_\|&lt;/b&gt;"
+
+
+def test_board_csv_has_one_tidy_row_an_entry_network_and_target(demo: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(rendered("csv", demo))))
+
+    assert len(rows) == 2 * (1 + 3 * 2) + 1
+    places = {(r["dataset"], r["model"], r["entry"], r["target"]) for r in rows}
+    assert len(places) == len(rows)
+    row = next(r for r in rows if (r["dataset"], r["entry"], r["target"]) == ("mnist", "random", "sparsity 90 %"))
+    expected = next(r for r in demo.networks[1].rows if (r.entry, r.target_label) == ("random", "sparsity 90 %"))
+    assert float(row["top1_mean"]) == pytest.approx(expected.accuracy.mean)
+    assert float(row["difference_half"]) == pytest.approx(expected.difference.half)
+    assert (row["seeds"], row["rank"], row["best_group"], row["synops_mean"]) == ("5", "3", "false", "174")
+    assert (row["target_kind"], row["target_value"], row["fanout.acs"]) == ("sparsity", "0.9", "12.5")
+    assert (row["train_forward"], row["train_seconds"], row["train_peak_bytes"]) == ("1500", "1.5", "")
+    few = next(r for r in rows if r["entry"] == "obd")
+    assert (few["missing"], few["missed"], few["rank"], few["top1_half"]) == ("1", "0", "", "")
+
+
+def test_seconds_of_several_machines_are_not_averaged() -> None:
+    records = [make_record("obd", 0.9, seed, 150, machine=name) for seed, name in enumerate("ab")]
+    (row,) = csv.DictReader(io.StringIO(rendered("csv", board_of(records))))
+
+    assert (row["train_seconds"], row["train_forward"]) == ("", "1500")
+    assert row["machines"] == "name a, threads 1 | name b, threads 1"
+    text = rendered("markdown", board_of(records))
+    assert text.count("Seconds of each phase on: name ") == 2
+
+
+def test_runs_csv_has_one_row_a_record(demo: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(rendered("runs", demo))))
+
+    assert {row["key"] for row in rows} == {run.key for run in demo.runs}
+    assert len(rows) == len(demo.runs) == 71
+    for row in rows:
+        assert float(row["top1"]) == pytest.approx(int(row["hits"]) / int(row["images"]))
+    assert {row["code_dirty"] for row in rows} == {"false"}
+    assert {row["gflops"] for row in rows if row["seed"] == "3"} == {"43"}
+
+
+def texts_of(svg: Any) -> Any:
+    return [element.text for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_picture_names_its_networks_entries_and_axes(demo: Any) -> None:
+    told = texts_of(rendered("svg", demo))
+
+    for network in demo.networks:
+        assert told.count(network.label) == 1
+    assert [told.count(name) for name in (*MEANS, "dense control", "obd")] == [2, 2, 2, 2, 1]
+    assert told.count("SynOps a sample (effective), logarithmic") == 2
+    assert told.count("top-1 %, by log of the error") == 2
+
+
+def test_picture_places_points_by_their_figures(demo: Any) -> None:
+    """More SynOps lie further right, and a higher accuracy further up, on either kind of axis."""
+    from synobench_renderers.picture import _accuracy_scale, _synops_scale
+
+    for rows in (demo.networks[0].rows[:4], demo.networks[0].rows):
+        across, up = _synops_scale(rows), _accuracy_scale(rows, demo.networks[0])
+        assert [across.place(v) for v in (100, 200, 900)] == sorted(across.place(v) for v in (100, 200, 900))
+        assert up.place(0.4) < up.place(0.75) < up.place(0.94)
+        assert 2 <= len(across.ticks) <= 8
+        assert 2 <= len(up.ticks) <= 8
+    assert across.log
+    assert up.log
+    assert up.place(1.0) == up.place(1.1)
+
+
+def test_picture_carries_no_date_and_no_version(demo: Any) -> None:
+    svg = rendered("svg", demo)
+
+    assert not re.search(r"20\d\d-\d\d-\d\d|matplotlib\s?v?\d|dc:date", svg, re.IGNORECASE)
+
+
+def test_picture_shows_hostile_names_as_text(hostile: Any) -> None:
+    svg = rendered("svg", hostile)
+
+    assert "<script" not in svg
+    assert {"a|b", "_x_", "$m$", "&lt;"} <= set(texts_of(svg))
+
+
+def test_page_holds_the_tables_and_the_pictures(demo: Any) -> None:
+    page = Page(rendered("html", demo))
+
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("caption") == page.tags.count("table") >= 5
+    assert {"94.90 ± 0.52", "magnitude[scope=layer]", "sparsity 90 %", "few seeds, target missed (1 of 1)"} <= set(
+        page.cells
+    )
+    assert not page.open
+
+
+def test_page_asks_no_network_and_runs_no_script(demo: Any) -> None:
+    text = rendered("html", demo)
+    page = Page(text)
+
+    assert "script" not in page.tags
+    assert all(link.startswith("#") or link == "data:," for link in page.links)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_page_has_unique_ids_and_every_reference_leads_somewhere(demo: Any) -> None:
+    text = rendered("html", demo)
+    page = Page(text)
+    wanted = {link[1:] for link in page.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text))
+
+    assert wanted <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_page_shows_names_as_they_are(hostile: Any) -> None:
+    page = Page(rendered("html", hostile))
+
+    assert set(HOSTILE) <= set(page.cells)
+    assert not {"script", "b", "i", "u", "s", "img"} & set(page.tags)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_boards_without_runs_and_without_synops_render(name: Any) -> None:
+    empty = board_of([])
+    gaps = board_of([], [make_inputs("obd", 0.9, 0)])
+    suite = SuiteFacts("demo", "1.0", "?", "effective", {"effective": "total"})
+    bare = build_board(suite, [make_record()], {"effective": lambda _: {"total": None}})
+
+    for board in (empty, gaps, bare):
+        text = rendered(name, board)
+        assert text.endswith("\n")
+        assert "None" not in text
+        assert "nan" not in text.lower()
+
+
+def test_bytes_do_not_depend_on_hashing_order_or_locale(tmp_path: Any) -> None:
+    def build(seed: Any, *more: Any, **settings: Any) -> Any:
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "MPLCONFIGDIR": str(tmp_path / seed), **settings}
+        command = [sys.executable, "-c", BUILD, seed, *more]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+    (tmp_path / "matplotlibrc").write_text("font.size: 22\nsvg.fonttype: path\n")
+    first = build("1", TZ="Asia/Tokyo")
+
+    assert len(first.splitlines()) == 5
+    assert build("2", LC_ALL="C") == first
+    assert all(a != b for a, b in zip(first.splitlines(), build("1", "one less").splitlines(), strict=True))
+
+
+def test_rendering_twice_gives_the_same_bytes(demo: Any) -> None:
+    for name in ENTRIES:
+        once, again = (hashlib.sha256(rendered(name, demo).encode()).hexdigest() for _ in range(2))
+        assert once == again
