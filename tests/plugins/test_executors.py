@@ -195,11 +195,10 @@ def test_a_command_that_does_not_start_is_told() -> None:
 
 def test_each_device_gets_a_slot() -> None:
     with slots(devices="cuda:0/cuda:1") as pool:
-        results = [pool.submit(job("sleep", seconds=0.3, device="cpu")) for _ in range(2)]
-        wait(results, timeout=20)
+        results = [pool.submit(job("sleep", seconds=1.0, device="cpu")) for _ in range(2)]
+        wait(results, timeout=30)
+        assert {r.result()["device"] for r in results} == {"cuda:0", "cuda:1"}
         assert len({r.result()["pid"] for r in results}) == 2
-        seen = [pool.submit(job("echo", device="cpu")) for _ in range(8)]
-        assert {s.result(timeout=20)["job"]["device"] for s in seen} <= {"cuda:0", "cuda:1"}
 
 
 def test_one_slot_hands_out_its_device() -> None:
@@ -231,8 +230,9 @@ def test_closing_waits_for_what_was_submitted() -> None:
     assert gone(jobs[0].result()["pid"], 0.1)
 
 
-def test_cancelling_kills_at_once_what_runs_and_all_that_it_started() -> None:
-    pool, heard = slots(n=1), Pids()
+@pytest.mark.parametrize("retries", [0, 2])
+def test_cancelling_kills_at_once_what_runs_and_all_that_it_started(retries: int) -> None:
+    pool, heard = slots(n=1, retries=retries), Pids()
     running = pool.submit(job("with_child", how="sleep"), heard)
     waiting = pool.submit(job("echo"))
     pids = heard.wait(), heard.wait("child")

@@ -62,7 +62,7 @@ def sleep(job: Job, notify: Notify) -> Job:
     """Tell the process's number, then sleep."""
     notify({"phase": "train", "pid": os.getpid()})
     time.sleep(job.get("seconds", 60.0))
-    return {"status": "ok", "pid": os.getpid()}
+    return {"status": "ok", "pid": os.getpid(), "device": job.get("device")}
 
 
 def with_child(job: Job, notify: Notify) -> Job:

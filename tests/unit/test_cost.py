@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 import time
@@ -123,9 +124,9 @@ def test_copies_count_once_and_stop_with_the_watch() -> None:
             working = copy.deepcopy(model)
             with meter.watch(working), meter.watch(model):
                 working(torch.randn(3, 6))
-            model(torch.randn(2, 6))
+            late = model(torch.randn(2, 6))
         assert counts(meter, "prune") == (5, 2, 0)
-        late = model(torch.randn(2, 6))
+        model(torch.randn(2, 6))
         working(torch.randn(2, 6))
         late.sum().backward()
         assert counts(meter, "prune") == (5, 2, 0)
@@ -186,11 +187,14 @@ def test_seconds_add_up_and_an_inner_phase_alone_pays(clock: Clock) -> None:
         clock.now += 2
         assert seconds(meter)["train"] == 3.5
     clock.now += 1000
-    inner = meter.phase("train")
-    inner.__enter__()
-    clock.now += 4
+
+    def break_off() -> None:
+        with meter.phase("train"):
+            clock.now += 4
+            raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        inner.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+        break_off()
     clock.now += 1000
     assert seconds(meter) == {"train": 7.5, "prune": 10.0, "tune": 0.0, "judge": 0.0}
 
@@ -199,7 +203,7 @@ def test_real_seconds_are_seconds() -> None:
     meter = Meter()
     with meter.phase("train"):
         time.sleep(0.05)
-    assert 0.05 <= seconds(meter)["train"] < 0.5
+    assert 0.05 <= seconds(meter)["train"] < 5
 
 
 def test_an_unknown_phase_is_refused() -> None:
@@ -287,7 +291,8 @@ def test_memory_freed_by_an_earlier_run_is_not_charged() -> None:
     from synobench.worker import worker_environment
 
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True, check=True)
+    environment = {**os.environ, **worker_environment()}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     first, second = json.loads(done.stdout)
     assert first - second > 150_000_000
 

@@ -121,6 +121,8 @@ def test_on_a_terminal_each_running_job_has_a_line_and_all_have_one() -> None:
         assert re.match(r"mnist/magnitude\[scope=global\]/0 .* train 3/10 loss 0.25 +\d s", drawn[1])
         assert re.match(r"mnist/magnitude\[scope=global\]/1 .* start \(try 2\) +\d s", drawn[2])
         bars.finished(job(0), OK)
+        bars._view._bars.refresh()
+        assert [line.split()[0] for line in screen(stream)] == ["runs", "mnist/magnitude[scope=global]/1"]
         bars.finished(job(1), failed("bad [bold]markup[/]"))
     assert "[2/3] failed mnist/magnitude[scope=global]/1  in prune: ValueError: bad [bold]markup[/]" in CODES.sub(
         "", stream.getvalue()

@@ -144,6 +144,13 @@ def test_without_git_there_is_no_commit(
     assert provenance._checkout(checkout / "bench/pack/tracked.py") == {"commit": None, "dirty": None}
 
 
+def test_asking_git_changes_nothing(checkout: Path) -> None:
+    os.utime(checkout / "bench/pack/tracked.py", (1, 1))
+    before = (checkout / ".git/index").read_bytes()
+    provenance._checkout(checkout / "bench/pack/tracked.py")
+    assert (checkout / ".git/index").read_bytes() == before
+
+
 def test_a_hooks_environment_does_not_mislead_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     assert provenance._checkout(checkout / "bench/pack/tracked.py")["commit"] is not None
