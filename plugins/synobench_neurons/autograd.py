@@ -10,20 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from synobench.neurons import LIF
-from synobench_neurons.kernels import Chunk
-from synobench_neurons.layout import Layout, chunks, is_channels_last, split_phases
-
-
-def _layout(currents: Tensor, pool: int) -> Layout:
-    return Layout(currents.shape[1:], is_channels_last(currents), pool)
-
-
-def _blocks(rows: Tensor, equation: LIF, steps: int, constant: bool) -> list[tuple[slice, Chunk]]:
-    """Pair each piece of the rows with its scratch."""
-    return [(at, Chunk(equation, steps, constant, rows, split_phases(rows[0, at]).shape)) for at in chunks(rows)]
+from synobench_neurons.kernels import Kernel
+from synobench_neurons.layout import Layout, chunks, is_channels_last
 
 
 class Fire(torch.autograd.Function):
@@ -32,11 +22,11 @@ class Fire(torch.autograd.Function):
     @staticmethod
     def forward(currents: Tensor, equation: LIF, steps: int, pool: int) -> Tensor:
         """Run the neuron over all steps."""
-        layout, constant = _layout(currents, pool), currents.shape[0] != steps
+        layout, kernel = _prepare(currents, equation, steps, pool)
         spikes = layout.empty(currents, steps, pool)
-        rows, out = layout.rows(currents), layout.pooled_rows(spikes)
-        for at, chunk in _blocks(rows, equation, steps, constant):
-            chunk.forward(rows[:, at], out[:, at])
+        flat, out = layout.flat(currents), layout.flat(spikes, pooled=True)
+        for at in chunks(flat):
+            kernel.forward(flat[:, at], out[:, at])
         return spikes
 
     @staticmethod
@@ -46,18 +36,55 @@ class Fire(torch.autograd.Function):
         ctx.save_for_backward(currents)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the currents."""
         (currents,) = ctx.saved_tensors
-        return gradient_of(currents, gradient, ctx.equation, ctx.pool, ctx.steps), None, None, None
+        return FireGradient.apply(currents, gradient, ctx.equation, ctx.steps, ctx.pool), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], currents: Tensor, *rest: Any) -> tuple[Tensor, int]:
+        """Run a batch of networks as one larger batch of samples."""
+        merged = _merge(currents, dims[0], info.batch_size)
+        return Fire.apply(merged, *rest).unflatten(1, (info.batch_size, -1)), 1
 
 
-def gradient_of(currents: Tensor, gradient: Tensor, equation: LIF, pool: int, steps: int) -> Tensor:
-    """Return dL/dcurrents from dL/dspikes, shaped and laid out like the currents."""
-    layout, constant = _layout(currents, pool), currents.shape[0] != steps
-    result = layout.empty(currents, currents.shape[0])
-    rows, given, out = layout.rows(currents), layout.pooled_rows(gradient), layout.rows(result)
-    for at, chunk in _blocks(rows, equation, steps, constant):
-        chunk.backward(rows[:, at], given[:, at], out[:, at])
-    return result
+class FireGradient(torch.autograd.Function):
+    """Currents and dL/dspikes -> dL/dcurrents, shaped and laid out like the currents; it has no derivative itself."""
+
+    @staticmethod
+    def forward(currents: Tensor, gradient: Tensor, equation: LIF, steps: int, pool: int) -> Tensor:
+        """Run the neuron again, then back through all steps."""
+        layout, kernel = _prepare(currents, equation, steps, pool)
+        result = layout.empty(currents, currents.shape[0])
+        flat, given, out = layout.flat(currents), layout.flat(gradient, pooled=True), layout.flat(result)
+        for at in chunks(flat):
+            kernel.backward(flat[:, at], given[:, at], out[:, at])
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *_gradients: Tensor) -> Any:
+        """Refuse: a surrogate derivative is not differentiated again."""
+        raise NotImplementedError("the fused LIF has no second derivative")
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: tuple[int | None, ...], currents: Tensor, gradient: Tensor, *rest: Any
+    ) -> tuple[Tensor, int]:
+        """Run a batch of networks as one larger batch of samples."""
+        merged = (_merge(x, dim, info.batch_size) for x, dim in zip((currents, gradient), dims, strict=False))
+        return FireGradient.apply(*merged, *rest).unflatten(1, (info.batch_size, -1)), 1
+
+
+def _merge(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """Turn x with a batch dimension into [T, batch * N, ...]."""
+    x = x.unsqueeze(1).expand(-1, size, *x.shape[1:]) if dim is None else x.movedim(dim, 1)
+    return x.flatten(1, 2)
+
+
+def _prepare(currents: Tensor, equation: LIF, steps: int, pool: int) -> tuple[Layout, Kernel]:
+    layout = Layout(currents.shape[1:], is_channels_last(currents), pool)
+    return layout, Kernel(equation, layout, steps, currents.shape[0] != steps, currents)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synobench.neurons import LIF
+from synobench_neurons import loop
 from synobench_neurons.autograd import Fire
 
 _HALVES = (torch.bfloat16, torch.float16)
@@ -47,5 +49,9 @@ class FusedLIF(nn.Module):
 
     def _fire(self, currents: Tensor, steps: int, pool: int) -> Tensor:
         wide = currents.float() if currents.dtype in _HALVES else currents
-        spikes: Tensor = Fire.apply(wide, self.equation, steps, pool)  # type: ignore[no-untyped-call]
+        if torch.compiler.is_compiling():
+            spikes = loop.run(wide, self.equation, steps)
+            spikes = spikes if pool == 1 else F.avg_pool2d(spikes.flatten(0, 1), pool).unflatten(0, spikes.shape[:2])
+        else:
+            spikes = Fire.apply(wide, self.equation, steps, pool)
         return spikes.to(currents.dtype)
