@@ -93,3 +93,11 @@ def by_target(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     for row in rows:
         groups.setdefault("" if row.control else row.target_label, []).append(row)
     return list(groups.items())
+
+
+def spans(text: str) -> list[tuple[str, bool]]:
+    """Split a sentence at its `code` spans: each part, and whether it is code. Odd backticks are left as they are."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return [(text, False)]
+    return [(part, i % 2 == 1) for i, part in enumerate(parts) if part or i % 2 == 0]

@@ -9,11 +9,11 @@ from synobench import prose
 from synobench.board import Board, Network
 from synobench.figures import plain
 from synobench.rows import Row
-from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells
+from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells, spans
 
 PICTURE = "accuracy-synops.svg"
 _WHOLE = 20
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~!@])")
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~])|^(?=[-+])|(?<=^\d)(?=[.)]\s)|(?<=^\d\d)(?=[.)]\s)")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -24,16 +24,16 @@ def markdown(board: Board) -> str:
 
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, in a table or out of one."""
-    spelled = "".join(_ENTITIES.get(c, c) for c in plain(text))
-    return _SPECIAL.sub(r"\\\1", spelled)
+    return _spelled(plain(text))
 
 
 def sentence(text: str) -> str:
     """Escape text but for its `code` spans."""
-    parts = plain(text).split("`")
-    if len(parts) % 2 == 0 or any("|" in part for part in parts[1::2]):
-        return escape(text)
-    return "".join(f"`{part}`" if i % 2 else escape(part) for i, part in enumerate(parts))
+    return "".join(f"`{part}`" if code else _spelled(part) for part, code in spans(plain(text)))
+
+
+def _spelled(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", "".join(_ENTITIES.get(c, c) for c in text))
 
 
 def _lines(board: Board) -> Iterator[str]:

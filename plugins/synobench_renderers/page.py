@@ -13,7 +13,7 @@ from synobench import prose
 from synobench.board import Board, Network
 from synobench.figures import plain
 from synobench.rows import Row
-from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells
+from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells, spans
 from synobench_renderers.picture import COLOURS, FAINT, INK, PAPER, panels
 
 _THEME = {INK: "currentColor", FAINT: "var(--rule)", PAPER: "var(--ground)"} | {
@@ -38,10 +38,18 @@ def page(board: Board) -> str:
         networks=[_network(network, board) for network in board.networks],
         heads=SCORES,
         words=LEFT,
-        lists=[(title, [plain(item) for item in items]) for title, items in lists],
+        lists=[(title, [sentence(item) for item in items]) for title, items in lists],
         command=prose.command(board),
     )
     return told.rstrip("\n") + "\n"
+
+
+def sentence(text: str) -> Markup:
+    """Escape a sentence, its `code` spans set as code."""
+    held = (
+        Markup("<code>{}</code>").format(part) if code else Markup.escape(part) for part, code in spans(plain(text))
+    )
+    return Markup("").join(held)
 
 
 def inline(svg: str, place: int, label: str) -> Markup:
@@ -59,9 +67,9 @@ def _network(network: Network, board: Board) -> dict[str, Any]:
         "detail": plain(network.detail) if network.detail != network.model else "",
         "above": [(name, _scored(rows)) for name, rows in by_target(network.above)],
         "below": [(name, _scored(rows)) for name, rows in by_target(network.below)],
-        "power": prose.power(network),
+        "power": list(map(sentence, prose.power(network))),
         "missing": [plain(item) for item in prose.missing(network)],
-        "caveats": [plain(item) for item in network.caveats],
+        "caveats": list(map(sentence, network.caveats)),
         "details": [_grouped(table) for table in details(network, board)],
     }
 

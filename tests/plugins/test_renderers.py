@@ -159,7 +159,7 @@ def test_markdown_says_what_is_missing_failed_and_how_to_build_it(demo: Any) -> 
         "synobench_magnitude failed at prune: no finite score (key ",
         "- Sampling error: 200 test images alone give ± 3.05 points (95 %).\n",
         "- Smallest difference that it could have seen: ",
-        "by the counter `effective`: sum of M(w); ",
+        " by the counter `effective`: sum of M(w); ",
         "![Top-1 accuracy against SynOps, one panel a network](accuracy-synops.svg)",
         "- name cpu, threads 1: 71 runs, 40.0 to 44.0 GFLOP/s, 5.0 GB/s\n",
         "```console\n$ synobench board demo\n```\n",
@@ -344,3 +344,22 @@ def test_rendering_twice_gives_the_same_bytes(demo: Any) -> None:
     for name in ENTRIES:
         once, again = (hashlib.sha256(rendered(name, demo).encode()).hexdigest() for _ in range(2))
         assert once == again
+
+
+@pytest.mark.parametrize("text", ["- a", "+ a", "1. a", "12) a", "# a", "> a", "~~a~~", "a `b` c`", "**a**", "&amp;"])
+def test_markdown_lines_keep_their_text(text: Any) -> None:
+    from synobench_renderers.markdown import escape
+
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(escape(text))
+
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert "".join(child.content for child in tokens[1].children) == text
+    assert {child.type for child in tokens[1].children} <= {"text", "text_special"}
+
+
+def test_code_spans_are_set_as_code(demo: Any) -> None:
+    page, text = rendered("html", demo), rendered("markdown", demo)
+
+    assert "dense control <code>none</code>, which" in page
+    assert "dense control `none`, which" in text
+    assert "`" not in page
