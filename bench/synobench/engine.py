@@ -30,7 +30,8 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
 
     Args:
         job: plain data: ``job`` (its kind), ``key``, ``label``, ``inputs``, ``parent``, ``parent_key``, ``root``,
-            ``cache``, and optionally ``data``, ``device``, ``plugins``, ``strict``, ``offline``, ``checkpoint_seconds``.
+            ``cache``; and, where wanted, ``data``, ``device``, ``plugins``, ``strict``, ``offline``,
+            ``checkpoint_seconds``.
         notify: told how far it is.
 
     Returns:
@@ -47,9 +48,15 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
             return {"status": "ok", "key": job["key"]}
         record, vectors = run_cell(work)
         path = Store(Path(job["root"])).add(record, vectors)
-        return {"status": "ok", "key": job["key"], "path": str(path)}
+        return {"status": "ok", "key": job["key"], "path": str(path), **_headline(record)}
     except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; the rest of the suite goes on
         return _failed(job, stage, error, started)
+
+
+def _headline(record: Record) -> dict[str, Any]:
+    """Return what a progress line shows: hits of total, and the cost."""
+    top1 = record["outcome"]["test"]["top1"]
+    return {"outcome": {"test": {"top1": {k: top1[k] for k in ("hits", "total")}}}, "cost": record["cost"]}
 
 
 def _failed(job: Mapping[str, Any], stage: Stage, error: Exception, started: str) -> Result:

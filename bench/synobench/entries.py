@@ -49,12 +49,12 @@ class Entry:
     kind: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.match(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ContractError(f"{self.kind} name {self.name!r} is not made of a-z, 0-9, '.' and '-'")
         if self.api not in (API, API - 1):
             raise ContractError(f"{self.kind} {self.name!r} is written for api {self.api}; this bench speaks {API}")
-        if not dataclasses.is_dataclass(self.params):
-            raise ContractError(f"params of {self.kind} {self.name!r} must be a dataclass, not {self.params!r}")
+        if not isinstance(self.params, type) or not dataclasses.is_dataclass(self.params):
+            raise ContractError(f"params of {self.kind} {self.name!r} must be a dataclass type, not {self.params!r}")
         if not self.summary.strip() or "\n" in self.summary:
             raise ContractError(f"{self.kind} {self.name!r} needs a summary of one line")
         if self.revision < 1:
@@ -206,7 +206,10 @@ class PrunerEntry(Entry):
     def __post_init__(self) -> None:
         super().__post_init__()
         for field, allowed in (("when", WHEN), ("targets", TARGETS), ("needs", NEEDS)):
-            value = frozenset(getattr(self, field))
+            given = getattr(self, field)
+            if isinstance(given, str):
+                raise ContractError(f"{field} of pruner {self.name!r} must be a set of names, as {{{given!r}}}")
+            value = frozenset(given)
             object.__setattr__(self, field, value)
             if not value <= allowed:
                 wrong = ", ".join(sorted(value - allowed))
@@ -271,7 +274,9 @@ class RendererEntry(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorEntry(Entry):
-    """Where jobs run. `run(params, command)` returns an object with ``submit(job) -> Future`` and ``close()``.
+    """Where jobs run. `run(params, command)` returns an object with two methods.
+
+    ``submit(job, notify=None)`` returns a ``concurrent.futures.Future``, ``close(cancel=False)`` takes no more jobs.
 
     A job and its result are plain data. `command` is the argument list of one worker process, which reads jobs as JSON
     lines and answers in JSON lines; an executor that stays in this process calls ``synobench.worker.perform(job)``.
