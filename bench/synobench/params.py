@@ -65,11 +65,16 @@ def resolve(kind: type, overrides: Mapping[str, Any], owner: str) -> Any:
     for name in overrides:
         if name not in fields:
             raise BenchError(f"{owner} has no parameter {name!r}{nearest(name, fields)}")
-    values = {n: _coerce(types[n], v, f"{owner}[{n}]") for n, v in overrides.items()}
     for name, field in fields.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+        if name not in overrides and field.default is MISSING and field.default_factory is MISSING:
             raise BenchError(f"{owner} needs a value for {name!r}: {field.metadata.get('doc', '')}")
-    built = kind(**values)
+    # Defaults are brought to their type too: a default of 0 and a given 0.0 must give one key.
+    given = {n: overrides.get(n, f.default) for n, f in fields.items() if n in overrides or f.default is not MISSING}
+    values = {n: _coerce(types[n], v, f"{owner}[{n}]") for n, v in given.items()}
+    try:
+        built = kind(**values)
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"{owner} cannot be made: {' '.join(str(error).split())}") from None
     for name, field in fields.items():
         _check(field, getattr(built, name), f"{owner}[{name}]")
     return built
@@ -119,14 +124,15 @@ def _coerce(kind: Any, value: Any, owner: str) -> Any:
     base, optional = _base(kind)
     if optional and (value is None or value == "none"):
         return None
-    origin = typing.get_origin(base)
-    if origin is tuple:
-        parts = [p for p in value.split("/") if p] if isinstance(value, str) else list(value)
+    if typing.get_origin(base) is tuple:
+        if not isinstance(value, (str, list, tuple)):
+            raise BenchError(f"{owner} must be a list like 1/2/3, not {value!r}")
+        parts = [p for p in value.split("/") if p] if isinstance(value, str) else value
         return tuple(_coerce(typing.get_args(base)[0], p, owner) for p in parts)
     try:
         return _scalar(base, value)
-    except (TypeError, ValueError):
-        raise BenchError(f"{owner} must be of type {base.__name__}, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise BenchError(f"{owner} must be of type {getattr(base, '__name__', base)}, not {value!r}") from None
 
 
 def _scalar(base: Any, value: Any) -> Any:
@@ -135,6 +141,8 @@ def _scalar(base: Any, value: Any) -> Any:
         if truth is None:
             raise ValueError(value)
         return truth
+    if base is str and not isinstance(value, str):
+        raise ValueError(value)
     if isinstance(value, bool) or (base is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError(value)
     made = base(value)
@@ -150,7 +158,7 @@ def _check(field: dataclasses.Field[Any], value: Any, owner: str) -> None:
             continue
         if meta.get("choices") is not None and item not in meta["choices"]:
             choices = [str(c) for c in meta["choices"]]
-            raise BenchError(f"{owner}={item} is not one of {', '.join(choices)}{nearest(str(item), choices)}")
+            raise BenchError(f"{owner}={item} is not one of {', '.join(choices)}")
         if meta.get("low") is not None and item < meta["low"]:
             raise BenchError(f"{owner}={item} is below its least value, {meta['low']}")
         if meta.get("high") is not None and item > meta["high"]:
