@@ -27,10 +27,16 @@ def canonical(value: Any) -> str:
     Raises:
         BenchError: `value` is not plain data.
     """
+    return _dumps(value, separators=(",", ":"))
+
+
+def _dumps(value: Any, **layout: Any) -> str:
     try:
-        return json.dumps(_tidy(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BenchError(f"not plain data: {error}") from None
+        text = json.dumps(_tidy(value), sort_keys=True, ensure_ascii=False, allow_nan=False, **layout)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BenchError(f"not plain data: {' '.join(str(error).split())}") from None
+    return text
 
 
 def _tidy(value: Any) -> Any:
@@ -51,7 +57,7 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 def document(record: Mapping[str, Any]) -> str:
     """Return the text of a record's file: sorted keys, one item a line, ending in a line feed."""
-    return json.dumps(_tidy(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _dumps(record, indent=1) + "\n"
 
 
 def pack_mask(hits: list[bool]) -> str:
@@ -85,12 +91,16 @@ def read_json(path: Path) -> Record:
         BenchError: the file is no JSON object, or comes from a newer bench.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path} cannot be read as a record: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
         raise BenchError(f"{path} holds a {type(value).__name__}, not a JSON object")
     return migrate(value, str(path))
+
+
+def _refuse_constant(token: str) -> Any:
+    raise ValueError(f"{token} is no JSON")
 
 
 def migrate(record: Record, name: str) -> Record:
