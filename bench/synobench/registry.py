@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,6 +93,7 @@ class Registry:
         """
         stage, plugin = "load", None
         try:
+            self._refuse_known_name(origin)
             plugin = load()
             self._manager.register(plugin, name=origin.plugin)
             self._refuse_unknown_hooks(plugin)
@@ -101,7 +104,7 @@ class Registry:
                 self._entries[found.entry.kind][found.entry.name] = found
             self.origins.append(origin)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything
-            if plugin is not None and self._manager.has_plugin(origin.plugin):
+            if plugin is not None and self._manager.get_plugin(origin.plugin) is plugin:
                 self._manager.unregister(name=origin.plugin)
             self._fail(Failure(origin, stage, f"{type(error).__name__}: {_line(error)}"))
 
@@ -111,12 +114,19 @@ class Registry:
             raise BenchError(str(failure))
         self.warn(str(failure))
 
+    def _refuse_known_name(self, origin: Origin) -> None:
+        for other in self.origins:
+            if other.plugin == origin.plugin:
+                raise ContractError(f"a plugin of this name is loaded already: {other}")
+
     def _refuse_unknown_hooks(self, plugin: Any) -> None:
-        for name in dir(plugin):
-            if name.startswith(f"{PROJECT}_") and not hasattr(hookspecs, name):
-                marked = getattr(getattr(plugin, name), f"{PROJECT}_impl", None)
-                if marked is not None:
-                    known = [n for n in dir(hookspecs) if n.startswith(f"{PROJECT}_")]
+        known = [n for n in dir(hookspecs) if n.startswith(f"{PROJECT}_")]
+        for attribute in dir(plugin):
+            found = getattr(plugin, attribute)
+            marked = getattr(found, f"{PROJECT}_impl", None) if inspect.isroutine(found) else None
+            if marked is not None:
+                name = marked.get("specname") or attribute
+                if name not in known:
                     raise ContractError(f"it implements {name}, which is no hook{nearest(name, known)}")
 
     def _collect(self, plugin: Any, origin: Origin) -> Iterator[Registered]:
@@ -165,7 +175,7 @@ class Registry:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 results.append((impl.plugin_name, impl.function(**{n: facts[n] for n in impl.argnames})))
-            except Exception as error:  # noqa: BLE001 - a watcher must not stop what it watches
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a watcher must not stop what it watches
                 self.warn(f"plugin {impl.plugin_name!r} failed in {hook}: {type(error).__name__}: {_line(error)}")
         return results
 
@@ -182,7 +192,7 @@ def load(files: Iterable[str | Path] = (), *, strict: bool = False, strangers: b
         BenchError: a file does not exist, or a plugin is broken and `strict` holds.
     """
     registry = Registry(strict=strict)
-    disabled = set(filter(None, os.environ.get("SYNOBENCH_DISABLE", "").split(",")))
+    disabled = {name.strip() for name in os.environ.get("SYNOBENCH_DISABLE", "").split(",")}
     for origin, entry_point in _installed():
         if origin.plugin not in disabled and (strangers or origin.distribution == HOME):
             registry.add(origin, entry_point.load)
@@ -190,7 +200,8 @@ def load(files: Iterable[str | Path] = (), *, strict: bool = False, strangers: b
         path = Path(file)
         if not path.is_file():
             raise BenchError(f"plugin file {file} does not exist")
-        registry.add(Origin(path.stem, "local file", "", str(file)), lambda path=path: _import_file(path))  # type: ignore[misc]
+        if path.stem not in disabled:
+            registry.add(Origin(path.stem, "local file", "", str(file)), partial(_import_file, path))
     return registry
 
 
@@ -198,9 +209,10 @@ def _installed() -> list[tuple[Origin, importlib.metadata.EntryPoint]]:
     found: dict[tuple[bool, str, str], tuple[Origin, importlib.metadata.EntryPoint]] = {}
     for entry_point in importlib.metadata.entry_points(group=PROJECT):
         dist = entry_point.dist
-        name, version = (dist.metadata["Name"], dist.version) if dist is not None else ("unknown", "")
-        origin = Origin(entry_point.name, name, version, entry_point.module)
-        found.setdefault((name != HOME, name, entry_point.name), (origin, entry_point))
+        name, version = (dist.metadata["Name"], dist.version) if dist is not None else (None, None)
+        module = entry_point.value.partition(":")[0].strip()
+        origin = Origin(entry_point.name, name or "unknown", version or "", module)
+        found.setdefault((name != HOME, origin.distribution, entry_point.name), (origin, entry_point))
     return [found[key] for key in sorted(found)]
 
 
@@ -208,6 +220,9 @@ def _import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
+    other = None if "." in path.stem else importlib.util.find_spec(path.stem)
+    if other is not None and not (other.origin and Path(other.origin).absolute() == path.absolute()):
+        raise ImportError(f"another module is called {path.stem}: rename the file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
@@ -220,8 +235,3 @@ def _import_file(path: Path) -> ModuleType:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no message"
-
-
-def revisions(registry: Registry, used: Mapping[str, tuple[str, str]]) -> dict[str, int]:
-    """Return the behaviour revision of each used entry: role -> (kind, name) becomes role -> revision."""
-    return {role: registry.get(kind, name).revision for role, (kind, name) in used.items()}
