@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -208,11 +207,11 @@ class Runner:
 
     def _job(self, kind: str, cell: Cell) -> Job:
         s = self._settings
-        parent_label = "/".join(itertools.chain(cell.label.split("/")[:2], [cell.label.rsplit("/", 1)[-1]]))
+        parent = cell.label if "pruner" in cell.parent else f"{cell.network}/seed={cell.inputs['seed']}"
         return {
             "job": kind,
             "key": cell.key if kind == "cell" else cell.parent_key,
-            "label": cell.label if kind == "cell" else f"parent {parent_label}",
+            "label": cell.label if kind == "cell" else f"parent {parent}",
             "suite": self._plan.suite.name,
             "inputs": dict(cell.inputs),
             "parent": dict(cell.parent),

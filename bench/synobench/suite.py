@@ -1,18 +1,20 @@
-"""Suites: a frozen protocol in TOML -> cells -> keys. Nothing here imports torch: what is planned is plain data."""
+"""Suites: a frozen protocol -> cells -> keys. Nothing here imports torch: what is planned is plain data."""
 
 from __future__ import annotations
 
-import tomllib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from synobench.entries import Entry, ModelEntry, NeuronEntry, PrunerEntry
-from synobench.errors import BenchError, nearest
+from synobench.errors import BenchError
 from synobench.params import as_dict, parse_spec, resolve
+from synobench.protocol import Network, Suite, parse
 from synobench.registry import Registry
 from synobench.store import key_of
+
+__all__ = ["PROTOCOL", "Cell", "Network", "Skipped", "Suite", "cells", "parse", "target_text"]
 
 PROTOCOL = 1
 """Revision of the bench's own protocol (split, seeds, schedule, referee, judging); part of each key."""
@@ -20,64 +22,14 @@ PROTOCOL = 1
 BEFORE = frozenset({"initialisation", "training"})
 """A pruner that acts then makes its own parent."""
 
-_TOP = {"name", "version", "question", "counter", "counters", "metrics", "seeds", "pruners", "targets", "networks"}
-_NETWORK = {
-    "dataset",
-    "model",
-    "neuron",
-    "rule",
-    "train_epochs",
-    "tune",
-    "tune_epochs",
-    "batch",
-    "precision",
-    "threads",
-}
-
-
-@dataclass(frozen=True)
-class Network:
-    """One line of a suite: a model on a data set with its training and fine-tuning rules and budgets."""
-
-    dataset: str
-    model: str
-    rule: str
-    train_epochs: int
-    tune_epochs: int
-    batch: int
-    tune: str = ""
-    neuron: str = "fused"
-    precision: str = "float32"
-    threads: int = 1
-
-    @property
-    def label(self) -> str:
-        """``dataset/model``."""
-        return f"{self.dataset}/{self.model}"
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A versioned protocol: every cell is one network x pruner x target x seed."""
-
-    name: str
-    version: str
-    question: str
-    counter: str
-    seeds: tuple[int, ...]
-    pruners: tuple[str, ...]
-    targets: tuple[Mapping[str, Any], ...]
-    networks: tuple[Network, ...]
-    counters: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a suite. `parent` holds the inputs of the network that stands before pruning."""
+    """One point of a suite. `parent` holds the inputs of the network before pruning, `network` is its label."""
 
     inputs: Mapping[str, Any]
     parent: Mapping[str, Any]
+    network: str
     label: str
     key: str = field(init=False)
 
@@ -98,67 +50,44 @@ class Skipped:
     reason: str
 
 
-def parse(text: str, name: str = "the suite") -> Suite:
-    """Read a suite's TOML.
-
-    Raises:
-        BenchError: it is no TOML, a field is unknown, missing or of the wrong kind.
-    """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BenchError(f"{name} is not valid TOML: {error}") from None
-    _known(table, _TOP, name)
-    try:
-        networks = tuple(_network(n, f"networks of {name}") for n in table.pop("networks"))
-        targets = tuple(_targets(table.pop("targets"), name))
-        table.update({k: tuple(table[k]) for k in ("seeds", "pruners", "counters", "metrics") if k in table})
-        return Suite(**table, networks=networks, targets=targets)
-    except (KeyError, TypeError) as error:
-        raise BenchError(f"{name} lacks or mistypes a field: {error}") from None
-
-
-def _network(table: Mapping[str, Any], where: str) -> Network:
-    _known(table, _NETWORK, where)
-    return Network(**table)
-
-
-def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise BenchError(f"{where} has no field {key!r}{nearest(key, known)}")
-
-
-def _targets(tables: Sequence[Mapping[str, Any]], name: str) -> Iterator[Mapping[str, Any]]:
-    for table in tables:
-        for value in table["values"]:
-            target = {"name": table["name"], "value": float(value)}
-            if table["name"] == "synops":
-                target["counter"] = table["counter"]
-            elif table["name"] not in ("sparsity", "parameters"):
-                raise BenchError(f"targets of {name}: {table['name']!r} is not sparsity, parameters or synops")
-            if not 0 <= Fraction(str(value)) <= 1:
-                raise BenchError(f"targets of {name}: {value} is not a fraction between 0 and 1")
-            yield target
-
-
 def cells(suite: Suite, registry: Registry) -> tuple[list[Cell], list[Skipped]]:
     """Resolve a suite into its cells, in a fixed order, and what it names but cannot be.
 
     Raises:
         BenchError: an entry is unknown, or a parameter is out of range.
     """
-    made: list[Cell] = []
+    made: dict[str, Cell] = {}
     skipped: list[Skipped] = []
-    for network in suite.networks:
+    _counted(suite, registry)
+    for network, label in zip(suite.networks, _labels(suite.networks), strict=True):
         for spec in suite.pruners:
             entry: PrunerEntry = registry.get("pruner", parse_spec(spec)[0])
             targets = _reachable(entry, suite.targets)
             if not targets:
-                skipped.append(Skipped(f"{network.label}/{spec}", f"it aims at {', '.join(sorted(entry.targets))}"))
-            for target in targets:
-                made += [_cell(suite, network, spec, target, seed, registry) for seed in suite.seeds]
-    return made, skipped
+                skipped.append(Skipped(f"{label}/{spec}", f"it aims at {', '.join(sorted(entry.targets))}"))
+            for target, seed in itertools.product(targets, suite.seeds):
+                name = f"{label}/{spec}/{target_text(target)}/seed={seed}"
+                cell = Cell(*_inputs(suite, network, spec, target, seed, registry), label, name)
+                # One spec may be written in two ways: what has one key is run once.
+                made.setdefault(cell.key, cell)
+    return list(made.values()), skipped
+
+
+def _counted(suite: Suite, registry: Registry) -> None:
+    """Refuse counters and metrics that nobody registered before a run depends on them."""
+    aimed = [target["counter"] for target in suite.targets if "counter" in target]
+    for name in (*aimed, *(parse_spec(spec)[0] for spec in (suite.counter, *suite.counters))):
+        registry.get("counter", name)
+    for name in suite.metrics:
+        registry.get("metric", name)
+
+
+def _labels(networks: Sequence[Network]) -> Iterator[str]:
+    """Yield each network's label; where several share one, with the fields in which they differ."""
+    for network in networks:
+        alike = [n for n in networks if n.label == network.label]
+        apart = [f.name for f in fields(Network) if len({getattr(n, f.name) for n in alike}) > 1]
+        yield "/".join([network.label, *(f"{name}={getattr(network, name)}" for name in apart)])
 
 
 def _reachable(entry: PrunerEntry, targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -166,7 +95,10 @@ def _reachable(entry: PrunerEntry, targets: Sequence[Mapping[str, Any]]) -> list
     return free + [t for t in targets if t["name"] in entry.targets]
 
 
-def _cell(suite: Suite, network: Network, spec: str, target: Mapping[str, Any], seed: int, registry: Registry) -> Cell:
+def _inputs(
+    suite: Suite, network: Network, spec: str, target: Mapping[str, Any], seed: int, registry: Registry
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the resolved inputs of a cell, and those of its parent."""
     facts, revision = _resolved(network, spec, registry)
     entry: PrunerEntry = registry.get("pruner", facts["pruner"]["name"])
     budget = {"batch": network.batch, "precision": network.precision, "threads": network.threads}
@@ -189,7 +121,7 @@ def _cell(suite: Suite, network: Network, spec: str, target: Mapping[str, Any], 
         "budget": {**budget, "train_epochs": network.train_epochs, "tune_epochs": network.tune_epochs},
         "revisions": {"bench": PROTOCOL, **revision},
     }
-    return Cell(inputs, parent, f"{network.label}/{spec}/{target_text(target)}/seed={seed}")
+    return inputs, parent
 
 
 def _resolved(network: Network, pruner: str, registry: Registry) -> tuple[dict[str, Any], dict[str, int]]:
@@ -220,7 +152,7 @@ def _entry(registry: Registry, kind: str, spec: str) -> tuple[Any, dict[str, Any
 def _neuron(registry: Registry, spec: str) -> tuple[NeuronEntry, dict[str, Any]]:
     entry, values = _entry(registry, "neuron", spec)
     for name, able in (("reset", entry.resets), ("surrogate", entry.surrogates)):
-        if values[name] not in able:
+        if name in values and values[name] not in able:
             raise BenchError(f"neuron {entry.name} cannot do {name}={values[name]}; it can: {', '.join(sorted(able))}")
     return entry, values
 
