@@ -39,7 +39,7 @@ import hashlib, random, sys
 import synobench_renderers
 from synobench.board import SuiteFacts, build_board
 from synobench.testing.records import make_records
-records = list(make_records({"b[k=1]": (188, 150), "b[k=2]": (184, 140), "a": (170, 80)}, (0.5, 0.9)))
+records = list(make_records({"b[k=1]": (188, 150), "b[k=2]": (184, 140), **{n: (170, 80) for n in "acdef"}}, (0.5, 0.9)))
 plan = [r["inputs"] for r in records]
 random.Random(sys.argv[1]).shuffle(records)
 def count(ledger): return {n: sum(getattr(x, n) for x in ledger.layers) for n in {"effective", "dense", "fanout"}}
@@ -328,11 +328,14 @@ def test_boards_without_runs_and_without_synops_render(name: Any) -> None:
 
 def test_bytes_do_not_depend_on_hashing_order_or_locale(tmp_path: Any) -> None:
     def build(seed: Any, *more: Any, **settings: Any) -> Any:
+        home = tmp_path / f"home-{seed}"
+        home.mkdir(exist_ok=True)
+        if seed == "1":
+            (home / "matplotlibrc").write_text("xtick.labelsize: 22\ngrid.linestyle: --\nsvg.fonttype: path\n")
         environment = {**os.environ, "PYTHONHASHSEED": seed, "MPLCONFIGDIR": str(tmp_path / seed), **settings}
         command = [sys.executable, "-c", BUILD, seed, *more]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=home).stdout
 
-    (tmp_path / "matplotlibrc").write_text("font.size: 22\nsvg.fonttype: path\n")
     first = build("1", TZ="Asia/Tokyo")
 
     assert len(first.splitlines()) == 5
