@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Recorder:
 
     A module with ``spiking = True`` is a neuron layer. Its methods ``forward_*`` are watched like its call; an argument
     `pool` of theirs says that spikes were averaged over pool x pool windows that do not overlap and leave none out.
+    Modules are watched through their ``forward``, not by hooks: a network may leave its shortcuts where it sees one.
 
     Args:
         model: the judged network; its first argument is a batch [N, ...].
@@ -58,16 +59,12 @@ class Recorder:
         self._undo: list[Callable[[], Any]] = []
 
     def __enter__(self) -> Self:
-        self._keep(self._model.register_forward_pre_hook(self._on_start, with_kwargs=True))
         for name, module in _named(self._model):
-            self._keep(module.register_forward_pre_hook(functools.partial(self._on_enter, name)))
-            if isinstance(module, COUNTED):
-                hook = functools.partial(self._on_layer, name)
-                self._keep(module.register_forward_hook(hook, with_kwargs=True))
-            self._keep(module.register_forward_hook(functools.partial(self._on_leave, name)))
+            self._wrap(module, "forward", functools.partial(self._watch, name, module))
             if is_neuron(module):
-                self._wrap_shortcuts(name, module)
-        self._keep(self._model.register_forward_hook(self._on_end, always_call=True))
+                for shortcut in (n for n in dir(type(module)) if n.startswith("forward_")):
+                    self._wrap(module, shortcut, functools.partial(self._watch, name, module))
+        self._wrap(self._model, "forward", self._pass)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,113 +109,121 @@ class Recorder:
                 sent[owners[-1]] = emitter.counts(channels)
         return sent
 
-    def _keep(self, handle: Any) -> None:
-        self._undo.append(handle.remove)
-
-    def _on_start(self, _: nn.Module, args: Any, kwargs: Any) -> None:
-        batch = next((t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)), None)
-        if batch is None:
-            raise BenchError("the network was called without a tensor: there is no batch to count")
-        self._batch, self._calls = batch.shape[0], Counter()
-        self._image = batch.shape[1] if batch.dim() > 1 else 1
-        if self._learnt is None:
-            self._first, self._tracer = self._batch, Tracer()
-            self._tracer.mark((args, kwargs), Tag(frozenset({INPUT}), spiking=self._spikes))
-            self._tracer.__enter__()  # type: ignore[no-untyped-call]
-
-    def _on_end(self, _: nn.Module, __: Any, out: Any) -> None:
-        tracer, self._tracer = self._tracer, None
-        if tracer is not None:
-            tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        if out is None:  # the pass was broken off
-            self._break_off()
+    def _wrap(self, module: nn.Module, name: str, around: Callable[..., Any]) -> None:
+        """Put `around(method, *args, **kwargs)` in the place of a method, until the recording ends."""
+        method, own = getattr(module, name), vars(module)
+        if not callable(method):
             return
-        for site in self._sites.values():
-            site.finish(self._batch)
-        self._samples, self._batch = self._samples + self._batch, 0
-        if tracer is not None:
-            self._learnt = tracer
-            tracer.forget()
+        undo = functools.partial(own.__setitem__, name, method) if name in own else functools.partial(own.pop, name)
+        own[name] = functools.partial(around, method)
+        self._undo.append(undo)
+
+    def _pass(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Record one pass through the network; one that breaks off leaves no trace."""
+        batch = next((t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)), None)
+        if batch is None or not len(batch):
+            raise BenchError("the network was called without a batch: there is nothing to count")
+        self._batch, self._calls = batch.shape[0], Counter()
+        learning = self._learnt is None
+        try:
+            out = self._learn(method, *args, **kwargs) if learning else method(*args, **kwargs)
+            for site in self._sites.values():
+                site.finish(self._batch)
+        except BaseException:
+            self._break_off()
+            raise
+        if learning:
             self._link()
+        self._samples += self._batch
+        self._batch = 0
+        return out
+
+    def _learn(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make the first pass, operation by operation."""
+        tracer = self._tracer = Tracer()
+        batch = next(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+        self._first, self._image = batch.shape[0], batch.shape[1] if batch.dim() > 1 else 1
+        tracer.mark((args, kwargs), Tag(frozenset({INPUT}), spiking=self._spikes))
+        with tracer:
+            out = method(*args, **kwargs)
+        self._tracer, self._learnt = None, tracer
+        tracer.forget()
+        return out
 
     def _break_off(self) -> None:
-        self._batch = 0
+        self._batch, self._tracer = 0, None
         self._busy.clear()
-        if self._learnt is None:
-            self._sites, self._emitters, self._watched = {}, [], {}
+        if not self._samples:
+            self._sites, self._emitters, self._watched, self._learnt = {}, [], {}, None
         for site in self._sites.values():
             site.forget()
 
-    def _on_enter(self, name: str, module: nn.Module, _: Any) -> None:
+    def _watch(self, name: str, module: nn.Module, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a module's method, and count what went in or came out."""
+        if name in self._busy or not self._batch:
+            return method(*args, **kwargs)
         self._busy.add(name)
         if self._tracer is not None:
             self._tracer.enter(name, module)
-
-    def _on_leave(self, name: str, _: nn.Module, args: Any, out: Any) -> None:
+        out = method(*args, **kwargs)
         self._busy.discard(name)
-        self._after(name, args, out, 1)
+        if isinstance(module, COUNTED):
+            self._count_layer(name, module, args[0] if args else kwargs["input"], out)
+        self._count_fired(name, (args, kwargs), out, _pool(method, args, kwargs) if is_neuron(module) else 1)
+        return out
 
-    def _on_layer(self, name: str, module: nn.Module, args: Any, kwargs: Any, out: Tensor) -> None:
-        x = args[0] if args else kwargs["input"]
-        site = self._sites.setdefault(name, Site(name, module, self._steps))
-        with self._tracer.muted() if self._tracer is not None else nullcontext():
-            if self._tracer is not None and site.tag is None:
-                site.tag = self._tracer.tag(x)
+    def _count_layer(self, name: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
+        site = self._sites.setdefault(name, Site(name, layer, self._steps))
+        if self._tracer is not None and site.tag is None:
+            site.tag = self._tracer.tag(x)
+        with self._unseen():
             site.add(x, out, self._batch, self._tally)
 
-    def _after(self, name: str, args: Any, out: Any, pool: int) -> None:
+    def _count_fired(self, name: str, args: Any, out: Any, pool: int) -> None:
         """Count what a neuron layer or an activation sent out; in the first pass, learn which they are."""
         if self._tracer is not None:
             fired = self._tracer.leave(args, out, pool)
             if fired is not None:
-                self._watch(fired, self._tracer.tag(out), pool)
+                self._watched[fired] = self._emitter(name, self._tracer.tag(out), pool * pool)
         else:
             fired = (name, self._calls[name])
             self._calls[name] += 1
         if fired in self._watched:
             spikes = next(t for t in tree_leaves(out) if isinstance(t, Tensor))
-            with self._tracer.muted() if self._tracer is not None else nullcontext():
+            with self._unseen():
                 self._watched[fired].add(spikes, self._batch, self._steps, self._tally)
 
-    def _watch(self, fired: Fired, tag: Tag | None, pool: int) -> None:
+    def _unseen(self) -> AbstractContextManager[None]:
+        return self._tracer.muted() if self._tracer is not None else nullcontext()
+
+    def _emitter(self, name: str, tag: Tag | None, area: int) -> Emitter:
         origins = tag.origins if tag is not None else frozenset()
-        same = [e for e in self._emitters if (e.name, e.origins, e.area) == (fired[0], origins, pool * pool)]
-        if not same:
-            same = [Emitter(fired[0], origins, pool * pool)]
-            self._emitters += same
-        self._watched[fired] = same[0]
+        for emitter in self._emitters:
+            if (emitter.name, emitter.origins, emitter.area) == (name, origins, area):
+                return emitter
+        self._emitters.append(Emitter(name, origins, area))
+        return self._emitters[-1]
 
     def _link(self) -> None:
         """Stop watching what a layer reads whole: its input is counted anyway."""
         for site in self._sites.values():
-            emitter = self._watched.get(site.tag.fired) if site.tag is not None and site.tag.fired is not None else None
-            if emitter is None or emitter.linked is not None or emitter.numel != site.numel:
+            tag = site.tag
+            emitter = self._watched.get(tag.fired) if tag is not None and tag.fired is not None else None
+            if tag is None or emitter is None or emitter.linked is not None or emitter.numel != site.numel:
                 continue
-            inside = ("avg", emitter.area) if emitter.area > 1 else (None, 1)
-            if (site.tag.pooling, site.tag.area) == inside:  # type: ignore[union-attr]
+            if (tag.pooling, tag.area) == (("avg", emitter.area) if emitter.area > 1 else (None, 1)):
                 emitter.linked = site
         self._watched = {f: e for f, e in self._watched.items() if e.linked is None}
 
-    def _wrap_shortcuts(self, name: str, module: nn.Module) -> None:
-        for shortcut in (n for n in dir(type(module)) if n.startswith("forward_")):
-            method = getattr(module, shortcut)
-            if not inspect.ismethod(method) or shortcut in vars(module):
-                continue
-            object.__setattr__(module, shortcut, functools.partial(self._call_shortcut, name, module, method))
-            self._undo.append(functools.partial(object.__delattr__, module, shortcut))
 
-    def _call_shortcut(
-        self, name: str, module: nn.Module, method: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Any:
-        if name in self._busy or not self._batch:
-            return method(*args, **kwargs)
-        told = inspect.signature(method).bind(*args, **kwargs)
-        told.apply_defaults()
-        self._on_enter(name, module, args)
-        out = method(*args, **kwargs)
-        self._busy.discard(name)
-        self._after(name, (args, kwargs), out, int(told.arguments.get("pool", 1)))
-        return out
+def _pool(method: Callable[..., Any], args: Any, kwargs: Any) -> int:
+    """Return the argument `pool` of a call, 1 without."""
+    signature = inspect.signature(method)
+    if "pool" not in signature.parameters:
+        return 1
+    told = signature.bind(*args, **kwargs)
+    told.apply_defaults()
+    return int(told.arguments["pool"])
 
 
 def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -14,7 +14,7 @@ class Tally:
 
     Args:
         counts: non-zero values by row and position, int64 [R, P].
-        magnitude: sum of |x|, float64 [R, P]; the very `counts` (as int64) where every value is a unit.
+        magnitude: sum of |x|, float64 [R, P], added up in the precision of x; `counts` where every value is a unit.
         unit: whether every value is 0, 1 or -1.
         negative: whether a value is below zero.
     """
@@ -55,8 +55,8 @@ class Tallier:
         counts = sign.sum(0, dtype=wide).to(torch.int64)
         if unit:
             return Tally(counts, counts, True, negative)
-        torch.abs(row, out=rest)
-        return Tally(counts, rest.sum(0, dtype=torch.float64), False, negative)
+        sizes = torch.abs(row, out=rest) if negative else row
+        return Tally(counts, sizes.sum(0, dtype=wide), False, negative)
 
     def _buffers(self, row: Tensor) -> tuple[Tensor, Tensor]:
         key = (row.shape, row.dtype, row.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -142,30 +143,31 @@ class Tracer(TorchDispatchMode):
             self.neuron_updates += max(_numel(args), _numel(out) * area)
         return fired
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the first pass imports the compiler, for two seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Run the operation and note what it is and what it makes."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if not self._muted:
-            name = func._schema.name.partition("::")[2]
-            inputs = (args, {k: v for k, v in kwargs.items() if k != "out"})
-            tag = self.tag(inputs)
-            self._account(func.namespace, name, inputs, tag, out)
-            if tag is not None and not _FRESH.search(name):
-                self.mark(out, _pooled(tag, name, args, out))
+        kind, name = _classify(func)
+        if self._muted or (kind != "product" and self._inside("neuron")):
+            return out  # what a neuron layer does inside are its updates
+        inputs = (args, {k: v for k, v in kwargs.items() if k != "out"})
+        tag = self.tag(inputs)
+        if kind == "product":
+            self._product(name, tag)
+        elif kind == "norm":
+            self.normalised += _numel(out)
+        elif kind == "unknown" or (kind == "elementwise" and not self._inside("norm") and self._mixes(inputs)):
+            self._list(name.rstrip("_"))
+        if tag is not None and kind != "fresh":
+            self.mark(out, _pooled(tag, name, args, out))
         return out
 
-    def _account(self, namespace: str, name: str, inputs: Any, tag: Tag | None, out: Any) -> None:
-        within = {frame.role for frame in self._stack}
-        if _NORMALISING.search(name):
-            self.normalised += _numel(out)
-        elif namespace not in ("aten", "prim", "prims", "profiler"):
-            if "neuron" not in within:
-                self._list(f"{namespace}::{name}")
-        elif _PRODUCTS.search(name):
-            self._product(name, tag)
-        elif _ELEMENTWISE.search(name) and not within & {"neuron", "norm"} and self._mixes(inputs):
-            self._list(name.rstrip("_"))
+    def _inside(self, role: str) -> bool:
+        return any(frame.role == role for frame in self._stack)
 
     def _product(self, name: str, tag: Tag | None) -> None:
         frame = self._stack[-1] if self._stack else _Frame("", "")
@@ -203,6 +205,16 @@ def _role(module: nn.Module) -> str:
     return "norm" if "Norm" in type(module).__name__ else ""
 
 
+@functools.cache
+def _classify(func: Any) -> tuple[str, str]:
+    """Return what kind of operation it is, and its name."""
+    name = func._schema.name.partition("::")[2]
+    if func.namespace not in ("aten", "prim", "prims", "profiler"):
+        return "unknown", func._schema.name
+    kinds = {"norm": _NORMALISING, "product": _PRODUCTS, "elementwise": _ELEMENTWISE, "fresh": _FRESH}
+    return next((kind for kind, pattern in kinds.items() if pattern.search(name)), ""), name
+
+
 def _pooled(tag: Tag, name: str, args: tuple[Any, ...], out: Any) -> Tag:
     found = _POOLS.search(name)
     averages = name == "mean" and len(args) > 1 and _trailing(args[1], args[0].dim())
@@ -210,6 +222,8 @@ def _pooled(tag: Tag, name: str, args: tuple[Any, ...], out: Any) -> Tag:
         return tag
     kind = "max" if found is not None and found[1] == "max" else "avg"
     area = 1 if kind == "max" else _area(name, args, out)
+    if kind == "avg" and area == 1:
+        return tag
     pooling = kind if tag.pooling in (None, kind) else "mixed"
     return replace(tag, pooling=pooling, area=None if None in (area, tag.area) else area * tag.area)  # type: ignore[operator]
 
