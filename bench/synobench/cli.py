@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 from synobench.errors import BenchError, nearest
 
-USAGE, INTERRUPTED = 2, 130
+USAGE, INTERRUPTED, UNHEARD = 2, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,24 @@ def parser() -> Parser:
     _plugins(verbs.add_parser("plugins", help="list the plugins and their entries, or show one entry"))
     _data(verbs.add_parser("data", help="list the data sets, or fetch one"))
     _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
+    for name in ("run", "plan", "board", "verify"):
+        _loading(verbs.choices[name])
     return top
+
+
+def _loading(verb: argparse.ArgumentParser) -> None:
+    """Let ``-p`` and ``--strict`` stand behind the verb too."""
+    # A verb's own values would overwrite those before it, so they have names of their own until both are read.
+    verb.add_argument("--strict", action="store_true", dest="strict_behind", help="stop at the first broken plugin")
+    verb.add_argument(
+        "-p", "--plugin", action="append", default=[], dest="plugin_behind", metavar="FILE", help="load a plugin file"
+    )
+
+
+def _joined(arguments: argparse.Namespace) -> argparse.Namespace:
+    arguments.plugin = [*arguments.plugin, *getattr(arguments, "plugin_behind", [])]
+    arguments.strict = arguments.strict or getattr(arguments, "strict_behind", False)
+    return arguments
 
 
 def _places(verb: argparse.ArgumentParser) -> None:
@@ -108,6 +126,7 @@ def _plugins(verb: argparse.ArgumentParser) -> None:
     shown.add_argument("name", help="the name of an entry, or kind/name")
     for one in (listed, shown):
         one.add_argument("--json", action="store_true", help="as JSON")
+        _loading(one)
 
 
 def _data(verb: argparse.ArgumentParser) -> None:
@@ -118,6 +137,7 @@ def _data(verb: argparse.ArgumentParser) -> None:
     fetched.add_argument("--offline", action="store_true", help="fail at once where a download would be needed")
     for one in (listed, fetched):
         one.add_argument("--data", metavar="DIR", help="folder of data files (else $SYNOBENCH_DATA, else the cache)")
+        _loading(one)
 
 
 def _verify(verb: argparse.ArgumentParser) -> None:
@@ -126,8 +146,38 @@ def _verify(verb: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 well, 1 a finding, 2 a mistake, 3 nothing to compare, 130 Ctrl-C."""
-    arguments = parser().parse_args(argv)
+    """Run one command and return its exit code.
+
+    Returns:
+        0 well, 1 a finding or a failed run, 2 a mistake, 3 nothing to compare, 130 Ctrl-C, 141 the reader has gone.
+    """
+    try:
+        code = _obey(argv)
+        sys.stdout.flush()
+        return code
+    except BenchError as error:
+        return _say(str(error))
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; Python would complain again while shutting down.
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(nothing, stream.fileno())
+        return UNHEARD
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        _say("interrupted; what is stored stays, and the same command goes on")
+        return INTERRUPTED
+
+
+def _say(line: str) -> int:
+    print(f"synobench: {' '.join(line.split())}", file=sys.stderr)
+    return USAGE
+
+
+def _obey(argv: Sequence[str] | None) -> int:
+    arguments = _joined(parser().parse_args(argv))
     if arguments.version:
         from importlib.metadata import version
 
@@ -138,18 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     from synobench import commands
 
-    try:
-        return commands.VERBS[arguments.verb](arguments)
-    except BenchError as error:
-        print(f"synobench: {error}", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print("synobench: interrupted; what is stored stays, and the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; Python would complain again while shutting down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return commands.VERBS[arguments.verb](arguments)
 
 
 if __name__ == "__main__":
