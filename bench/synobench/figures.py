@@ -103,6 +103,8 @@ def remarks(row: Row) -> list[str]:
         told.append("best group")
     if row.few:
         told.append("few seeds")
+    if row.unpaired:
+        told.append(f"{seeds(row.unpaired)} unpaired: the parents differ")
     if row.missed:
         told.append(f"target missed ({len(row.missed)} of {len(row.runs)})")
     return told

@@ -35,6 +35,7 @@ class Row:
         runs: by seed, in order. `missing`: planned seeds without a run.
         accuracy: top-1 over seeds. `deterministic`: it stands on a checkpoint and every seed gave the same hits.
         difference: accuracy less the dense control's, paired by seed; None without a control.
+        unpaired: seeds left out of it, for a parent of one key whose weights are not the control's.
         sparsity, parameters_kept: what was reached. `missed`: seeds that missed the target by more than one weight.
         synops: the headline figure; `synops_ratio`: over the dense control's of the same seed.
         columns: further counter columns (``counter.column``) and metrics.
@@ -55,6 +56,7 @@ class Row:
     accuracy: Estimate | None
     deterministic: bool
     difference: Estimate | None
+    unpaired: tuple[int, ...]
     sparsity: Estimate | None
     parameters_kept: Estimate | None
     missed: tuple[int, ...]
@@ -123,6 +125,7 @@ def make_row(
     """
     runs = sorted(runs, key=lambda run: run.seed)
     dense = {run.seed: run for run in control}
+    unpaired = tuple(run.seed for run in runs if run.seed in dense and not same_parent(run, dense[run.seed]))
     own, base = _headline(runs, counter, headlines), _headline(control, counter, headlines)
     return Row(
         **{f.name: getattr(naming, f.name) for f in dataclasses.fields(naming)},
@@ -130,7 +133,8 @@ def make_row(
         missing=tuple(sorted(set(planned) - {run.seed for run in runs})),
         accuracy=over(runs, lambda run: run.top1.accuracy),
         deterministic=cannot_vary(runs),
-        difference=paired(_accuracies(runs), _accuracies(control)),
+        difference=gap(runs, control),
+        unpaired=unpaired,
         sparsity=over(runs, lambda run: run.sparsity),
         parameters_kept=over(runs, lambda run: float(run.parameters_kept)),
         missed=tuple(run.seed for run in runs if misses(run, dense.get(run.seed), headlines)),
@@ -145,6 +149,22 @@ def make_row(
 def is_control(inputs: Mapping[str, Json]) -> bool:
     """Say whether a run is the unpruned control."""
     return bool(inputs["pruner"]["name"] == CONTROL and inputs["target"]["name"] == CONTROL)
+
+
+def same_parent(a: Run, b: Run) -> bool:
+    """Say whether two runs of a seed can be paired: a parent of one key must be one network, to the bit.
+
+    A pruner that acts before or in training makes a parent of its own; its key says so, and the seed alone pairs it.
+    """
+    keys = [run.inputs["parent"].get("key") for run in (a, b)]
+    return keys[0] != keys[1] or None in (a.weights, b.weights) or a.weights == b.weights
+
+
+def gap(runs: Iterable[Run], others: Iterable[Run]) -> Estimate | None:
+    """Return the difference in accuracy over the seeds that can be paired; None where none can."""
+    held = {run.seed: run for run in others}
+    pairs = [run for run in runs if run.seed in held and same_parent(run, held[run.seed])]
+    return paired(_accuracies(pairs), _accuracies(held.values()))
 
 
 def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
@@ -194,10 +214,10 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 def _level(row: Row, first: Row) -> bool | None:
     if row is first:
         return True
-    gap = paired(row.by_seed(), first.by_seed())
-    if gap is None or (gap.n < FEWEST and not (row.deterministic and first.deterministic)):
+    apart = gap(row.runs, first.runs)
+    if apart is None or (apart.n < FEWEST and not (row.deterministic and first.deterministic)):
         return None
-    return gap.holds(0.0)
+    return apart.holds(0.0)
 
 
 def _accuracies(runs: Iterable[Run]) -> dict[int, float]:

@@ -63,6 +63,7 @@ class Run:
         yardstick: gflops and gbps that the machine gave as the run began.
         code: version, commit and dirty of the bench that made the record.
         caveats: what its ledger says of its own figures.
+        weights: digest of the parent's weights, or None.
     """
 
     key: str
@@ -81,6 +82,7 @@ class Run:
     yardstick: Mapping[str, float]
     code: Mapping[str, Json]
     caveats: tuple[str, ...] = ()
+    weights: str | None = None
 
     @property
     def seed(self) -> int:
@@ -180,6 +182,7 @@ def read_run(
         yardstick=_numbers(provenance.get("yardstick") or {}),
         code=provenance.get("code") or {},
         caveats=tuple(getattr(ledger, "notes", ())),
+        weights=_weights(provenance),
         **sizes,
     )
 
@@ -200,6 +203,11 @@ def machine_text(device: Mapping[str, Json]) -> str:
 def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
     held = {name: finite(value) for name, value in sorted(told.items())}
     return {name: value for name, value in held.items() if value is not None}
+
+
+def _weights(provenance: Mapping[str, Json]) -> str | None:
+    told = ((provenance.get("shared") or {}).get("parent") or {}).get("weights")
+    return None if told is None else str(told)
 
 
 def _validation(record: Mapping[str, Json]) -> float | None:

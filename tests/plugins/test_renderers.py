@@ -39,7 +39,8 @@ import hashlib, random, sys
 import synobench_renderers
 from synobench.board import SuiteFacts, build_board
 from synobench.testing.records import make_records
-records = list(make_records({"b[k=1]": (188, 150), "b[k=2]": (184, 140), **{n: (170, 80) for n in "acdef"}}, (0.5, 0.9)))
+hits = {"b[k=1]": (188, 150), "b[k=2]": (184, 140)}
+records = list(make_records({**hits, **{n: (170, 80) for n in "acdef"}}, (0.5, 0.9)))
 plan = [r["inputs"] for r in records]
 random.Random(sys.argv[1]).shuffle(records)
 def count(ledger): return {n: sum(getattr(x, n) for x in ledger.layers) for n in {"effective", "dense", "fanout"}}

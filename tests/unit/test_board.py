@@ -11,6 +11,7 @@ from scipy import stats as oracle
 
 from synobench.board import SuiteFacts, build_board
 from synobench.errors import BenchError
+from synobench.figures import remarks
 from synobench.testing.records import make_failure, make_inputs, make_record, make_records
 
 MEANS = {"magnitude[scope=global]": (188, 150), "magnitude[scope=layer]": (184, 140), "random": (170, 80)}
@@ -72,6 +73,29 @@ def test_difference_is_to_the_control_paired_by_seed() -> None:
     expected = oracle.ttest_rel([150 / 200, 160 / 200, 154 / 200], [190 / 200, 191 / 200, 189 / 200])
     interval = expected.confidence_interval()
     assert (row.difference.low, row.difference.high) == pytest.approx((interval.low, interval.high))
+
+
+def with_parents(records: Any, *weights: Any) -> Any:
+    """The records, as if they stood on parents with these weights."""
+    for record, digest in zip(records, weights, strict=True):
+        record["provenance"]["shared"] = {"parent": {"weights": digest}}
+    return records
+
+
+def test_only_runs_on_the_same_parent_are_paired() -> None:
+    control = with_parents(copy.deepcopy(CONTROL[:4]), "a", "b", "c", None)
+    row = row_of(board_of([*control, *with_parents(cell("obd", [150, 160, 154, 100]), "a", "b", "other", "d")]), "obd")
+
+    assert (row.unpaired, row.difference.n, row.accuracy.n) == ((2,), 3, 4)
+    assert row.difference.mean == pytest.approx((-40 - 31 - 90) / 600)
+    assert remarks(row)[-1] == "seed 2 unpaired: the parents differ"
+
+
+def test_a_parent_of_its_own_is_paired_by_seed() -> None:
+    own = [make_record("set", 0.9, seed, 150, parent={"name": "trained", "key": f"{seed}" * 64}) for seed in range(3)]
+    board = board_of([*with_parents(copy.deepcopy(CONTROL[:3]), "a", "b", "c"), *with_parents(own, "x", "y", "z")])
+
+    assert (row_of(board, "set").unpaired, row_of(board, "set").difference.n) == ((), 3)
 
 
 def test_without_a_control_differences_are_gaps() -> None:
