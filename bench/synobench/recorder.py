@@ -87,9 +87,7 @@ class Recorder:
             for n, s in self._sites.items()
         ]
         layers = tuple(layer for layer, _ in found)
-        told = tuple(
-            {"module": m or "model", "op": o, "calls": c} for (m, o), c in sorted(self._learnt.uncounted.items())
-        )
+        told = tuple({"module": m, "op": o, "calls": c} for (m, o), c in sorted(self._learnt.uncounted.items()))
         for entry in told:
             _log.warning("uncounted: %s in %s, %d a pass", entry["op"], entry["module"], entry["calls"])
         beside = {
@@ -99,10 +97,10 @@ class Recorder:
         }
         return Ledger(self._steps, self._samples, layers, told, beside, {x.name: v for x, v in found})
 
-    def _sent(self, channels: dict[str, int]) -> dict[str, Tensor | None]:
+    def _sent(self, channels: dict[str, int]) -> dict[str, Tensor]:
         """Return the events sent out, by the last layer that feeds their neurons."""
         order = list(self._sites)
-        sent: dict[str, Tensor | None] = {}
+        sent: dict[str, Tensor] = {}
         for emitter in self._emitters:
             owners = sorted((o for o in emitter.origins if o in self._sites), key=order.index)
             if owners:
@@ -129,6 +127,8 @@ class Recorder:
             out = self._learn(method, *args, **kwargs) if learning else method(*args, **kwargs)
             for site in self._sites.values():
                 site.finish(self._batch)
+            for emitter in self._emitters:
+                emitter.finish()
         except BaseException:
             self._break_off()
             raise
@@ -157,6 +157,8 @@ class Recorder:
             self._sites, self._emitters, self._watched, self._learnt = {}, [], {}, None
         for site in self._sites.values():
             site.forget()
+        for emitter in self._emitters:
+            emitter.forget()
 
     def _watch(self, name: str, module: nn.Module, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a module's method, and count what went in or came out."""
@@ -169,7 +171,8 @@ class Recorder:
         self._busy.discard(name)
         if isinstance(module, COUNTED):
             self._count_layer(name, module, args[0] if args else kwargs["input"], out)
-        self._count_fired(name, (args, kwargs), out, _pool(method, args, kwargs) if is_neuron(module) else 1)
+        spiking = is_neuron(module)
+        self._count_fired(name, (args, kwargs), out, _pool(method, args, kwargs) if spiking else 1, spiking)
         return out
 
     def _count_layer(self, name: str, layer: nn.Module, x: Tensor, out: Tensor) -> None:
@@ -179,12 +182,12 @@ class Recorder:
         with self._unseen():
             site.add(x, out, self._batch, self._tally)
 
-    def _count_fired(self, name: str, args: Any, out: Any, pool: int) -> None:
+    def _count_fired(self, name: str, args: Any, out: Any, pool: int, spiking: bool) -> None:
         """Count what a neuron layer or an activation sent out; in the first pass, learn which they are."""
         if self._tracer is not None:
             fired = self._tracer.leave(args, out, pool)
             if fired is not None:
-                self._watched[fired] = self._emitter(name, self._tracer.tag(out), pool * pool)
+                self._watched[fired] = self._emitter(name, self._tracer.tag(out), pool * pool, spiking)
         else:
             fired = (name, self._calls[name])
             self._calls[name] += 1
@@ -196,12 +199,12 @@ class Recorder:
     def _unseen(self) -> AbstractContextManager[None]:
         return self._tracer.muted() if self._tracer is not None else nullcontext()
 
-    def _emitter(self, name: str, tag: Tag | None, area: int) -> Emitter:
+    def _emitter(self, name: str, tag: Tag | None, area: int, spiking: bool) -> Emitter:
         origins = tag.origins if tag is not None else frozenset()
         for emitter in self._emitters:
             if (emitter.name, emitter.origins, emitter.area) == (name, origins, area):
                 return emitter
-        self._emitters.append(Emitter(name, origins, area))
+        self._emitters.append(Emitter(name, origins, area, spiking))
         return self._emitters[-1]
 
     def _link(self) -> None:

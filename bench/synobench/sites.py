@@ -118,29 +118,40 @@ class Emitter:
         name: of the module.
         origins: the layers that feed it.
         area: the factor of the average pooling inside the module, 1 without.
+        spiking: whether it is a neuron layer, whose output may have time and samples apart.
     """
 
-    def __init__(self, name: str, origins: frozenset[str], area: int) -> None:
-        self.name, self.origins, self.area = name, origins, area
+    def __init__(self, name: str, origins: frozenset[str], area: int, spiking: bool) -> None:
+        self.name, self.origins, self.area, self.spiking = name, origins, area, spiking
         self.linked: Site | None = None
         self.numel = 0
-        self._counts: Tensor | None = None
+        self._counts = torch.zeros((), dtype=torch.int64)
+        self._pending: list[Tensor] = []
 
     def add(self, out: Tensor, batch: int, steps: int, tally: Tallier) -> None:
-        """Count one output, [T, N, C, ...] or [rows, C, ...], of a pass over `batch` samples."""
-        lead = min(2 if tuple(out.shape[:2]) == (steps, batch) and out.dim() > 2 else 1, out.dim())
+        """Count one output, [T, N, C, ...] (or one step of it) or [rows, C, ...], of a pass over `batch` samples."""
+        timed = self.spiking and out.dim() > 2 and tuple(out.shape[:2]) in ((steps, batch), (1, batch))
+        lead = min(2 if timed else 1, out.dim())
         rows = math.prod(out.shape[:lead])
         flat = _Flat(out, lead, rows // batch if batch and rows % batch == 0 else 1)
         found = flat.in_order(tally(flat.values, self.area == 1))
         channels = out.shape[lead] if out.dim() > lead else 1
-        counts = self._whole(found.counts, found.magnitude).sum(0).view(channels, -1).sum(1)
-        self._counts = counts if self._counts is None else self._counts + counts
+        self._pending.append(self._whole(found.counts, found.magnitude).sum(0).view(channels, -1).sum(1))
         self.numel += out.numel()
 
-    def counts(self, channels: dict[str, int]) -> Tensor | None:
+    def finish(self) -> None:
+        """Add what the calls of one pass counted."""
+        self._counts = sum(self._pending, self._counts)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what an unfinished pass counted."""
+        self._pending = []
+
+    def counts(self, channels: dict[str, int]) -> Tensor:
         """Return its events by channel; `channels` are the input channels of all layers by name."""
         if self.linked is None:
-            return self._counts.cpu() if self._counts is not None else None
+            return self._counts.cpu()
         site = self.linked
         return self._whole(site.counts, site.magnitude).cpu().view(channels[site.name], -1).sum(1)
 
