@@ -6,6 +6,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from synobench.comparable import newest, of_suite
 from synobench.errors import BenchError, nearest
 from synobench.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.runs import Counter, Metric, Run, read_run
-from synobench.stats import pooled_sd, sampling_error, smallest_difference
+from synobench.stats import sampling_error, smallest_difference
 from synobench.store import canonical
 
 Json = Any
@@ -53,7 +54,8 @@ class Network:
         rows: the control first, then target by target, in order of rank; what is not ranked comes last in its target.
         images: number of test images.
         sampling: half-width of the 95 % interval that the finite test set alone gives an accuracy, at the control's.
-        smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, or None.
+        smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, at the
+            median spread of its ranked entries; None where that is not known.
         caveats: what the ledgers say of their own figures, operations that nobody counts among them.
     """
 
@@ -242,7 +244,8 @@ def _network(dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row
         raise BenchError(f"records of {dataset} / {model} were judged on {totals[0]} and on {totals[-1]} test images")
     dense = next((row.accuracy for row in rows if row.control and row.accuracy), None)
     gaps = [row.difference for row in rows if not row.control and row.difference and row.difference.n >= FEWEST]
-    spread, pairs = pooled_sd(gaps), min((gap.n for gap in gaps), default=None)
+    spread = statistics.median(gap.sd for gap in gaps if gap.sd is not None) if gaps else None
+    pairs = min((gap.n for gap in gaps), default=None)
     return Network(
         dataset=dataset,
         model=model,

@@ -39,6 +39,7 @@ CONTROL_MARKER, CONTROL_NAME = "*", "dense control"
 
 _SIZE = 4.6, 3.5
 _LABEL = 24
+_TEXT = 0.068
 _LEVELS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 70, 90)
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -96,7 +97,7 @@ def _figure(networks: Sequence[Network], board: Board, styles: Styles) -> Figure
 
 
 def _styles(networks: Sequence[Network]) -> Styles:
-    names = sorted({row.label for network in networks for row in network.rows if not row.control})
+    names = sorted({row.label for network in networks for row in network.rows if _drawn(row) and not row.control})
     return {n: {"color": COLOURS[i % 8], "marker": MARKERS[(i + i // 8) % 8]} for i, n in enumerate(names)}
 
 
@@ -116,7 +117,18 @@ def _panel(axes: Axes, network: Network, board: Board, styles: Styles) -> None:
         style = styles.get(name, {"color": INK, "marker": CONTROL_MARKER})
         ends[name or CONTROL_NAME] = *_line(axes, held, across, up, style), style["color"]
     _frame(axes, across, up, f"SynOps a sample ({board.suite.counter})")
+    axes.set_xlim(_around([_span(row.synops, across) for row in rows]))
+    axes.set_ylim(_around([_span(row.accuracy, up) for row in rows]))
     _name_lines(axes, ends)
+
+
+def _around(spans: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Return limits around means and intervals: an interval much longer than the spread of the means runs out."""
+    low, high = min(span[0] for span in spans), max(span[0] for span in spans)
+    spread = (high - low) or 0.1 * abs(high) or 1.0
+    ends = min(m - below for m, below, _ in spans), max(m + above for m, _, above in spans)
+    reach = [min(max(far, 0.12 * spread), 0.35 * spread) for far in (low - ends[0], ends[1] - high)]
+    return low - reach[0], high + reach[1]
 
 
 def _line(axes: Axes, rows: list[Row], across: Scale, up: Scale, style: dict[str, Any]) -> tuple[float, float]:
@@ -149,7 +161,7 @@ def _synops_scale(rows: Sequence[Row]) -> Scale:
     if low > 0 and high / low > WIDE:
         floor = low / 100
         ticks = [m * 10.0**e for e in range(-3, 15) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-        return Scale(lambda v: math.log10(max(v, floor)), _thinned(ticks, 5), _operations, log=True)
+        return Scale(lambda v: math.log10(max(v, floor)), _thinned(ticks, 4), _operations, log=True)
     step = _step(high - low or high or 1.0)
     ticks = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return Scale(float, tuple(ticks), _operations, log=False)
@@ -209,13 +221,15 @@ def _name_lines(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
     axes.set_xlim(low - (high - low) * room / (1 - room), high)
     bottom, top = axes.get_ylim()
     low, high = axes.get_xlim()
-    heights = _apart([(y - bottom) / (top - bottom) for _, y, _ in ends.values()], 0.068)
-    for (name, (x, y, colour)), height in zip(ends.items(), heights, strict=True):
+    heights = _heights({name: (y - bottom) / (top - bottom) for name, (_, y, _) in ends.items()})
+    for name, (x, y, colour) in ends.items():
+        height = heights[name]
         spot = (x - low) / (high - low), (y - bottom) / (top - bottom)
         edge = 0.015 + len(names[name]) * 0.0187
         control = name == CONTROL_NAME
         side = "bottom" if control else "center"
-        axes.text(0.01, height + 0.01 * control, names[name], color=colour, size=8, va=side, transform=axes.transAxes)
+        text = axes.text(0.01, height + 0.012 * control, names[name], color=colour, size=8, va=side)
+        text.set(transform=axes.transAxes, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6})
         if spot[0] > edge and not control:
             axes.plot([edge, spot[0]], [height, spot[1]], color=colour, lw=0.5, alpha=0.6, transform=axes.transAxes)
 
@@ -224,18 +238,27 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LABEL else name[: _LABEL - 1] + "…"
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart to at least `gap`, in their order, within 0 and 1 where they fit."""
-    order = sorted(range(len(heights)), key=lambda i: (heights[i], i))
-    placed: list[float] = []
-    for i in order:
-        placed.append(max(heights[i], placed[-1] + gap if placed else 0.03))
-    ceiling = 0.98
-    for j in range(len(placed) - 1, -1, -1):
-        placed[j] = min(placed[j], ceiling)
-        ceiling = placed[j] - gap
-    found = dict(zip(order, placed, strict=True))
-    return [found[i] for i in range(len(heights))]
+def _heights(wanted: dict[str, float]) -> dict[str, float]:
+    """Return a height for each name: the control's on its own line, the others beside their points, apart and clear."""
+    pinned = {name: y for name, y in wanted.items() if name == CONTROL_NAME}
+    line = pinned.get(CONTROL_NAME)
+    under = {name: y for name, y in wanted.items() if line is None or (name not in pinned and y <= line)}
+    over = {name: y for name, y in wanted.items() if name not in under and name not in pinned}
+    held = _apart(under, 0.03, 0.97 if line is None else line - 0.045)
+    return held | pinned | (_apart(over, line + 0.105, 0.97) if line is not None else {})
+
+
+def _apart(wanted: dict[str, float], floor: float, ceiling: float) -> dict[str, float]:
+    """Move heights apart by a line of text at least, in their order, between the two bounds where they fit."""
+    order = sorted(wanted, key=lambda name: (wanted[name], name))
+    placed: dict[str, float] = {}
+    for name in order:
+        placed[name] = max(wanted[name], floor)
+        floor = placed[name] + _TEXT
+    for name in reversed(order):
+        placed[name] = min(placed[name], ceiling)
+        ceiling = placed[name] - _TEXT
+    return placed
 
 
 def _svg(networks: Sequence[Network], board: Board, styles: Styles) -> str:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import html.parser
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -367,3 +368,23 @@ def test_code_spans_are_set_as_code(demo: Any) -> None:
     assert "dense control <code>none</code>, which" in page
     assert "dense control `none`, which" in text
     assert "`" not in page
+
+
+def test_names_in_the_picture_stand_apart_and_off_the_control_line() -> None:
+    from synobench_renderers.picture import CONTROL_NAME, _heights
+
+    found = _heights({CONTROL_NAME: 0.7, "a": 0.69, "b": 0.7, "c": 0.68, "over": 0.71, "low": 0.0})
+
+    order = sorted(found, key=found.__getitem__)
+    assert order == ["low", "c", "a", "b", CONTROL_NAME, "over"]
+    assert found[CONTROL_NAME] == 0.7
+    assert all(b - a >= 0.04 for a, b in itertools.pairwise(map(found.__getitem__, order)))
+    assert found["low"] >= 0.03
+
+
+def test_one_long_interval_does_not_flatten_the_picture() -> None:
+    from synobench_renderers.picture import _around
+
+    assert _around([(0.0, 0.0, 0.0), (10.0, 2.0, 2.0)]) == (-1.2, 12.0)
+    assert _around([(0.0, 500.0, 500.0), (10.0, 0.0, 0.0)]) == (-3.5, 13.5)
+    assert _around([(5.0, 0.0, 0.0)]) == pytest.approx((4.94, 5.06))

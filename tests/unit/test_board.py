@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import itertools
 import random
+import statistics
 from typing import Any
 
 import pytest
@@ -273,8 +274,9 @@ def test_chance_is_told(demo: Any) -> None:
     assert network.images == 200
     dense = row_of(demo, "none", "no target").accuracy.mean
     assert network.sampling == pytest.approx(1.959964 * (dense * (1 - dense) / 200) ** 0.5)
+    spreads = [row.difference.sd for row in network.rows if not row.control]
     assert network.pairs == 5
-    assert 0.005 < network.smallest < 0.05
+    assert network.smallest == pytest.approx(statistics.median(spreads) * 1.681997)
 
 
 def test_only_the_newest_revision_of_a_part_counts() -> None:
