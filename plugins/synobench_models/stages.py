@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 NeuronFactory = Callable[[], nn.Module]
@@ -22,7 +21,7 @@ def over_time(layer: nn.Module, x: Tensor) -> Tensor:
 
 def channels_last(image: Tensor) -> Tensor:
     """Lay an image [N, C, H, W] out so that convolutions and neurons after it work with channels innermost."""
-    return image.contiguous(memory_format=torch.channels_last)
+    return image.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def fire(neuron: nn.Module, currents: Tensor, pool: nn.Module | None = None) -> Tensor:

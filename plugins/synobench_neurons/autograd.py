@@ -6,6 +6,7 @@ spikes (M T / k^2, if they are pooled); the backward pass reads the same again a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,13 +40,13 @@ class Fire(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the currents."""
         (currents,) = ctx.saved_tensors
-        return FireGradient.apply(currents, gradient, ctx.equation, ctx.steps, ctx.pool), None, None, None
+        return gradient_of(currents, gradient, ctx.equation, ctx.steps, ctx.pool), None, None, None
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], currents: Tensor, *rest: Any) -> tuple[Tensor, int]:
         """Run a batch of networks as one larger batch of samples."""
         merged = _merge(currents, dims[0], info.batch_size)
-        return Fire.apply(merged, *rest).unflatten(1, (info.batch_size, -1)), 1
+        return _split(fire(merged, *rest), info.batch_size), 1
 
 
 class FireGradient(torch.autograd.Function):
@@ -76,13 +77,25 @@ class FireGradient(torch.autograd.Function):
     ) -> tuple[Tensor, int]:
         """Run a batch of networks as one larger batch of samples."""
         merged = (_merge(x, dim, info.batch_size) for x, dim in zip((currents, gradient), dims, strict=False))
-        return FireGradient.apply(*merged, *rest).unflatten(1, (info.batch_size, -1)), 1
+        return _split(gradient_of(*merged, *rest), info.batch_size), 1
+
+
+fire: Callable[..., Tensor] = Fire.apply
+"""``(currents, equation, steps, pool) -> spikes``."""
+
+gradient_of: Callable[..., Tensor] = FireGradient.apply
+"""``(currents, gradient, equation, steps, pool) -> gradient of the currents``."""
 
 
 def _merge(x: Tensor, dim: int | None, size: int) -> Tensor:
     """Turn x with a batch dimension into [T, batch * N, ...]."""
     x = x.unsqueeze(1).expand(-1, size, *x.shape[1:]) if dim is None else x.movedim(dim, 1)
     return x.flatten(1, 2)
+
+
+def _split(x: Tensor, size: int) -> Tensor:
+    """Undo `_merge`: [T, batch, N, ...]."""
+    return x.reshape(x.shape[0], size, -1, *x.shape[2:])
 
 
 def _prepare(currents: Tensor, equation: LIF, steps: int, pool: int) -> tuple[Layout, Kernel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,12 +40,15 @@ def slope(u: Tensor, equation: LIF) -> Tensor:
     return alpha * (1.0 - (alpha * u).abs()).clamp(min=0.0)
 
 
+spike: Callable[[Tensor, LIF], Tensor] = Spike.apply
+
+
 def run(currents: Tensor, equation: LIF, steps: int) -> Tensor:
     """Return the spikes [steps, N, ...] under currents [steps, N, ...], or [1, N, ...] held for all steps."""
     v, spikes = torch.zeros_like(currents[0]), []
     for t in range(steps):
         h = equation.beta * v + currents[t if currents.shape[0] == steps else 0]
-        s = Spike.apply(h - equation.threshold, equation)
+        s = spike(h - equation.threshold, equation)
         reset = s.detach() if equation.detach_reset else s
         v = h * (1.0 - reset) if equation.reset == "hard" else h - equation.threshold * reset
         spikes.append(s)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from synobench.neurons import LIF
 from synobench_neurons import loop
-from synobench_neurons.autograd import Fire
+from synobench_neurons.autograd import fire
 
 _HALVES = (torch.bfloat16, torch.float16)
 
@@ -51,7 +51,12 @@ class FusedLIF(nn.Module):
         wide = currents.float() if currents.dtype in _HALVES else currents
         if torch.compiler.is_compiling():
             spikes = loop.run(wide, self.equation, steps)
-            spikes = spikes if pool == 1 else F.avg_pool2d(spikes.flatten(0, 1), pool).unflatten(0, spikes.shape[:2])
+            spikes = spikes if pool == 1 else _pool(spikes, pool)
         else:
-            spikes = Fire.apply(wide, self.equation, steps, pool)
+            spikes = fire(wide, self.equation, steps, pool)
         return spikes.to(currents.dtype)
+
+
+def _pool(spikes: Tensor, pool: int) -> Tensor:
+    pooled = F.avg_pool2d(spikes.flatten(0, 1), pool)
+    return pooled.view(*spikes.shape[:2], *pooled.shape[1:])

@@ -35,7 +35,7 @@ class JellyLIF(nn.Module):
         super().__init__()
         if equation.tau <= 1.0:
             raise BenchError("the neuron backend 'spikingjelly' needs tau > 1; 'fused' takes tau = 1")
-        self.node = neuron.LIFNode(
+        node = neuron.LIFNode(
             tau=float(equation.tau),
             decay_input=False,
             v_threshold=float(equation.threshold),
@@ -44,15 +44,18 @@ class JellyLIF(nn.Module):
             detach_reset=equation.detach_reset,
             step_mode="m",
         )
+        # In a tuple it is no submodule: its surrogate calls itself `spiking` too, which here means a neuron layer.
+        # It has no parameter or buffer that would have to travel with the model.
+        self._nodes = (node,)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Map currents [T, N, ...] to spikes [T, N, ...], from a membrane at zero."""
         self.reset()
         wide = currents.float() if currents.dtype in _HALVES else currents
-        spikes: Tensor = self.node(wide)
+        spikes: Tensor = self._nodes[0](wide)
         self.reset()
         return spikes.to(currents.dtype)
 
     def reset(self) -> None:
         """Forget the membrane (and the graph it hangs on)."""
-        self.node.reset()
+        self._nodes[0].reset()
