@@ -43,7 +43,7 @@ class Feed:
         """Go through the split once, in file order or in `order`; a last batch of one image joins the one before."""
         order = torch.arange(len(self), device=self.device) if order is None else order.to(self.device)
         chunks = list(torch.split(order, size))
-        if len(chunks) > 1 and chunks[-1].numel() == 1:
+        if size > 1 and len(chunks) > 1 and chunks[-1].numel() == 1:
             # Batch normalisation has no variance over a single image.
             chunks[-2:] = [torch.cat(chunks[-2:])]
         return (self.take(chunk) for chunk in chunks)
