@@ -52,7 +52,9 @@ def keep_allocated(scores: Mapping[str, Tensor], counts: Sequence[int]) -> Masks
     Raises:
         ContractError: the counts do not fit the tensors.
     """
-    fitting = len(counts) == len(scores) and all(k <= s.numel() for k, s in zip(counts, scores.values(), strict=False))
+    fitting = len(counts) == len(scores) and all(
+        0 <= k <= s.numel() for k, s in zip(counts, scores.values(), strict=False)
+    )
     if not fitting:
         sizes = [s.numel() for s in scores.values()]
         raise ContractError(f"the allocation {list(counts)} does not fit the prunable tensors of sizes {sizes}")
@@ -63,7 +65,8 @@ def keep_allocated(scores: Mapping[str, Tensor], counts: Sequence[int]) -> Masks
 def _checked(name: str, scores: Tensor) -> Tensor:
     if not bool(torch.isfinite(scores).all()):
         raise ContractError(f"the scores of {name} are not all finite")
-    return scores.detach().to(torch.float64) if scores.dtype == torch.float64 else scores.detach().to(torch.float32)
+    exact = scores.dtype == torch.float64 or not scores.dtype.is_floating_point
+    return scores.detach().to(torch.float64 if exact else torch.float32)
 
 
 def _highest(flat: Tensor, kept: int) -> Tensor:
