@@ -19,7 +19,7 @@ class Proposal:
     """What a pruner returns.
 
     Args:
-        masks: for each prunable weight, a bool tensor of its shape, True where it stays. A weight left out stays whole.
+        masks: for each prunable weight, a bool tensor of its shape, True where it stays; one left out stays as it is.
         tensors: new values for parameters and buffers by name; only for entries with `changes_survivors`.
         measurements: figures of the method's own, kept in the record by name, never ranked.
     """
@@ -44,7 +44,7 @@ class Referee:
         Raises:
             ContractError: a name is unknown, a shape, type or value is wrong, or survivors change undeclared.
         """
-        masks = {name: self._mask(name, mask) for name, mask in proposal.masks.items()}
+        masks = {name: checked_mask(name, mask, self.weights).clone() for name, mask in proposal.masks.items()}
         if proposal.tensors and not entry.changes_survivors:
             raise ContractError("it proposes new values but its entry does not declare changes_survivors")
         state = self.model.state_dict(keep_vars=True)
@@ -53,15 +53,6 @@ class Referee:
             state[name].copy_(value)
         self.masks = {**self.masks, **masks}
         self.enforce()
-
-    def _mask(self, name: str, mask: Tensor) -> Tensor:
-        if name not in self.weights:
-            raise ContractError(f"it masks {name!r}, which is not prunable (prunable: {', '.join(self.weights)})")
-        weight = self.weights[name]
-        if mask.dtype != torch.bool or mask.shape != weight.shape:
-            right, got = list(weight.shape), f"{str(mask.dtype).removeprefix('torch.')} of shape {list(mask.shape)}"
-            raise ContractError(f"its mask of {name} must be bool of shape {right}, not {got}")
-        return mask.detach().to(weight.device, copy=True)
 
     @torch.no_grad()
     def enforce(self) -> None:
@@ -107,9 +98,29 @@ class Referee:
         }
 
 
-def _value(name: str, value: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+def checked_mask(name: str, mask: Any, weights: Mapping[str, Tensor]) -> Tensor:
+    """Return a mask on the device of its weight.
+
+    Raises:
+        ContractError: the name is not prunable, or the mask has the wrong type or shape.
+    """
+    if name not in weights:
+        raise ContractError(f"it masks {name!r}, which is not prunable (prunable: {', '.join(weights)})")
+    right = list(weights[name].shape)
+    if not isinstance(mask, Tensor):
+        raise ContractError(f"its mask of {name} must be a bool tensor of shape {right}, not {type(mask).__name__}")
+    if mask.dtype != torch.bool or list(mask.shape) != right:
+        got = f"{str(mask.dtype).removeprefix('torch.')} of shape {list(mask.shape)}"
+        raise ContractError(f"its mask of {name} must be bool of shape {right}, not {got}")
+    return mask.detach().to(weights[name].device)
+
+
+def _value(name: str, value: Any, state: Mapping[str, Tensor]) -> Tensor:
     if name not in state:
         raise ContractError(f"it gives new values for {name!r}, which the network does not have")
-    if value.shape != state[name].shape or not bool(torch.isfinite(value).all()):
-        raise ContractError(f"its new values of {name} must be finite and of shape {list(state[name].shape)}")
-    return value.detach().to(state[name].device, state[name].dtype)
+    told = isinstance(value, Tensor) and value.shape == state[name].shape
+    # After the cast: what float64 holds may be infinite in float32.
+    new: Tensor | None = value.detach().to(state[name].device, state[name].dtype) if told else None
+    if new is None or not bool(torch.isfinite(new).all()):
+        raise ContractError(f"its new values of {name} must be a finite tensor of shape {list(state[name].shape)}")
+    return new

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from synobench import seeds
 from synobench.cost import Meter
-from synobench.errors import BenchError, ContractError
+from synobench.errors import BenchError, ContractError, nearest
 from synobench.feed import Batch, Feed
 from synobench.networks import evaluating, logits, prunable
 from synobench.selection import Masks, keep_allocated, keep_by_layer, keep_globally, kept_at_sparsity
-from synobench.surgery import Proposal
+from synobench.surgery import Proposal, checked_mask
 from synobench.tensors import Tree
 
 SYNOPS_SAMPLES = 512
@@ -77,7 +77,7 @@ class Workbench:
 
     model: nn.Module
     tools: Tools
-    goal: Target
+    _goal: Target
     state: dict[str, Any] = field(default_factory=dict)
     _sealed: bool = False
 
@@ -90,7 +90,7 @@ class Workbench:
         """
         if self._sealed:
             raise ContractError("the target was read inside once(), whose result is shared by all targets")
-        return self.goal
+        return self._goal
 
     @property
     def prunable(self) -> dict[str, Tensor]:
@@ -139,9 +139,10 @@ class Workbench:
     def evaluate(self, masks: Mapping[str, Tensor] | None = None, half: int | None = 0) -> Evaluation:
         """Measure a candidate on validation data, its weights masked for the while.
 
-        SynOps are those of the target's counter, over the first images of that half; None without such a target.
+        SynOps are those of the target's counter, over the first images of that half; None without such a target, and
+        inside `once`, which knows of no target.
         """
-        counter = self.goal.counter
+        counter = None if self._sealed else self._goal.counter
         self.tools.meter.count(trials=1)
         with self._masked(masks or {}), evaluating(self.model), torch.no_grad():
             hits = seen = 0
@@ -159,9 +160,10 @@ class Workbench:
     @contextmanager
     def _masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
         weights = self.prunable
-        kept = {name: weights[name].clone() for name in masks}
+        checked = {name: checked_mask(name, mask, weights) for name, mask in masks.items()}
+        kept = {name: weights[name].clone() for name in checked}
         try:
-            for name, mask in masks.items():
+            for name, mask in checked.items():
                 weights[name].mul_(mask)
             yield
         finally:
@@ -193,11 +195,11 @@ class Workbench:
         """
 
         def sealed() -> Tree:
-            self._sealed = True
+            before, self._sealed = self._sealed, True
             try:
                 return make()
             finally:
-                self._sealed = False
+                self._sealed = before
 
         return self.tools.once(name, sealed)
 
@@ -225,13 +227,17 @@ class Workbench:
             measurements: figures of the method's own for the record.
 
         Raises:
-            ContractError: scores miss a weight or are not finite, or the allocation does not fit.
+            ContractError: scores miss a weight or are not finite, the scope is unknown, or the allocation does not fit.
             BenchError: the target is out of reach.
         """
         missing = [name for name in self.prunable if name not in scores]
         if missing:
             raise ContractError(f"it gave no scores for {', '.join(missing)}")
-        choose = {"global": keep_globally, "layer": keep_by_layer}[scope]
+        scopes: dict[str, Callable[[Mapping[str, Tensor], int], Masks]]
+        scopes = {"global": keep_globally, "layer": keep_by_layer}
+        if scope not in scopes:
+            raise ContractError(f"it asked for scope {scope!r}{nearest(scope, scopes)}")
+        choose = scopes[scope]
         ordered = {name: scores[name] for name in self.prunable}
         if allocation:
             return Proposal(keep_allocated(ordered, allocation), measurements=measurements)
