@@ -41,10 +41,11 @@ class Stage:
 
     @contextmanager
     def at(self, name: str, found: Registered | None = None) -> Iterator[None]:
-        """Say what begins; on an error the stage stays as it was, on success the plugin is forgotten."""
+        """Say what begins; on an error it stays said, on success what was said before holds again."""
+        before = self.name, self.plugin
         self.name, self.plugin = name, str(found.origin) if found is not None else None
         yield
-        self.plugin = None
+        self.name, self.plugin = before
 
 
 @dataclass

@@ -19,6 +19,9 @@ from synobench.rules import Rule, Session
 from synobench.surgery import Referee
 from synobench.tensors import Tree
 
+NEVER = 2**31
+"""The rank of what can never be a hit, however few classes there are."""
+
 TOLD_SECONDS = 0.5
 """The least time between two notices of progress."""
 
@@ -28,6 +31,7 @@ class Phase:
     """A session and a rule, run epoch by epoch.
 
     Args:
+        validation: looked at after each epoch, for the curve; None leaves that out.
         charged: the phase of the cost that it goes to; the session's own where it is empty.
         after_update: called with the number of updates done after each one, once removed weights are zero again.
         saved: called at an epoch's end with everything that the next one depends on.
@@ -36,7 +40,7 @@ class Phase:
     session: Session
     rule: Rule
     meter: Meter
-    validation: Feed
+    validation: Feed | None
     referee: Referee | None = None
     notify: Callable[[Mapping[str, Any]], None] = lambda _: None
     charged: str = ""
@@ -77,8 +81,8 @@ class Phase:
         with self.meter.phase(self.charged or session.phase):
             loss = self._updates(epoch)
         # Outside of a phase: what the bench looks at for its curves is not the method's cost.
-        accuracy = accuracy_on(session.model, self.validation)
-        self.curve.append({"epoch": epoch + 1, "loss": loss, "validation": accuracy})
+        seen = {} if self.validation is None else {"validation": accuracy_on(session.model, self.validation)}
+        self.curve.append({"epoch": epoch + 1, "loss": loss, **seen})
 
     def _updates(self, epoch: int) -> float:
         session = self.session
@@ -125,7 +129,7 @@ def ranks(outputs: Tensor, labels: Tensor) -> Tensor:
     places = torch.arange(outputs.shape[1], device=outputs.device)
     ahead = (outputs > own) | ((outputs == own) & (places < labels.view(-1, 1)))
     broken = ~torch.isfinite(outputs).all(1)
-    return torch.where(broken, outputs.shape[1], ahead.sum(1))
+    return torch.where(broken, NEVER, ahead.sum(1))
 
 
 def judged(model: nn.Module, feed: Feed, size: int = 250) -> Iterator[Tensor]:
