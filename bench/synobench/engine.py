@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from synobench import networks, provenance, seeds
+from synobench.errors import BenchError
 from synobench.jobs import Job, Notify, Stage
 from synobench.ledger import pack_vectors
 from synobench.networks import steps_of
@@ -19,7 +20,7 @@ from synobench.parents import Checkpoint, Parent, obtain
 from synobench.pruning import Pruning, session_of
 from synobench.recorder import Recorder
 from synobench.registry import Registry
-from synobench.store import SCHEMA, Record, Store, pack_mask
+from synobench.store import SCHEMA, Record, Store, canonical, pack_mask
 from synobench.training import Phase, accuracy_on, judged
 
 Result = dict[str, Any]
@@ -49,7 +50,7 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
         record, vectors = run_cell(work)
         path = Store(Path(job["root"])).add(record, vectors)
         return {"status": "ok", "key": job["key"], "path": str(path), **_headline(record)}
-    except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; the rest of the suite goes on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything; the rest of the suite goes on
         return _failed(job, stage, error, started)
 
 
@@ -59,12 +60,12 @@ def _headline(record: Record) -> dict[str, Any]:
     return {"outcome": {"test": {"top1": {k: top1[k] for k in ("hits", "total")}}}, "cost": record["cost"]}
 
 
-def _failed(job: Mapping[str, Any], stage: Stage, error: Exception, started: str) -> Result:
+def _failed(job: Mapping[str, Any], stage: Stage, error: BaseException, started: str) -> Result:
     told = {
         "stage": stage.name,
         "plugin": stage.plugin,
         "kind": type(error).__name__,
-        "message": " ".join(str(error).split()),
+        "message": " ".join(str(error).split()) or type(error).__name__,
         "traceback": traceback.format_exc(limit=-12),
     }
     if job["job"] != "parent":
@@ -91,7 +92,8 @@ def run_cell(job: Job) -> tuple[Record, bytes]:
         model = networks.build(job.inputs, job.registry, job.device)
     model.load_state_dict(parent.state)
     pruning = Pruning(job, model)
-    pruning.referee.masks = dict(parent.masks)
+    told = {name: parent.facts.get(name, {}) for name in ("measurements", "shared")}
+    pruning.resume({"masks": parent.masks, "state": parent.pruner_state, **told})
     with job.meter.watch(model):
         curve, resumed = _prune_and_tune(job, pruning)
         outcome, vectors = _judge(job, pruning)
@@ -101,20 +103,16 @@ def run_cell(job: Job) -> tuple[Record, bytes]:
 
 
 def _prune_and_tune(job: Job, pruning: Pruning) -> tuple[list[dict[str, float]], bool]:
-    kept = Checkpoint(job.kept("cells", job.facts["key"]) / "resume.safetensors", _seconds(job))
+    kept = Checkpoint(job.kept("cells", job.facts["key"]) / "resume.safetensors", _seconds(job), job.device)
     resumed = kept.load()
     if resumed is not None:
-        pruning.referee.masks = dict(resumed["masks"])
-        pruning.state.update(resumed["state"])
-        pruning.measurements.update(resumed["measurements"])
-        pruning.shared.update(resumed["shared"])
+        pruning.resume(resumed)
         job.meter.restore(resumed["meter"])
     elif pruning.acts("trained"):
         pruning.prune()
 
     def save(tree: Any) -> None:
-        own = {"masks": pruning.referee.masks, "state": pruning.state, "measurements": pruning.measurements}
-        kept.save({**tree, **own, "shared": pruning.shared, "meter": job.meter.state()})
+        kept.save({**tree, **pruning.left(), "meter": job.meter.state()})
 
     curve = _tune(job, pruning, resumed, save)
     kept.clear()
@@ -184,7 +182,7 @@ def _record(job: Job, parent: Parent, pruning: Pruning, outcome: Mapping[str, An
                 "parent": {k: parent.facts[k] for k in ("weights", "cost", "device", "yardstick")},
                 "once": pruning.shared,
             },
-            "events": dict(job.registry.notify("synobench_provenance")),
+            "events": _told_by_plugins(job.registry),
         }
     )
     return {
@@ -196,6 +194,19 @@ def _record(job: Job, parent: Parent, pruning: Pruning, outcome: Mapping[str, An
         "cost": job.meter.as_dict(),
         "provenance": gathered,
     }
+
+
+def _told_by_plugins(registry: Registry) -> dict[str, Any]:
+    """Return what plugins add to the provenance; what is not plain data is left out, for it must not cost the run."""
+    told = {}
+    for name, facts in registry.notify("synobench_provenance"):
+        try:
+            canonical(facts)
+        except BenchError as error:
+            registry.warn(f"plugin {name!r} failed in synobench_provenance: {error}")
+        else:
+            told[name] = facts
+    return told
 
 
 def _plugins(registry: Registry, inputs: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:

@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from synobench import networks, seeds
+from synobench.entries import RuleEntry
+from synobench.errors import BenchError, ContractError
 from synobench.jobs import Job
 from synobench.pruning import Pruning, session_of
 from synobench.store import document, write_atomically
@@ -21,25 +23,29 @@ from synobench.training import Phase
 
 @dataclass(frozen=True)
 class Parent:
-    """A trained network: its weights and buffers, what it cost, its curve, its masks where a pruner trained along."""
+    """A trained network: its weights and buffers, and what it cost, its curve and digest.
+
+    Where a pruner trained along, its masks and what it keeps for itself.
+    """
 
     state: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
+    pruner_state: Mapping[str, Any]
     facts: Mapping[str, Any]
 
 
 class Checkpoint:
     """A file that holds what a run needs to go on, written at most every few seconds."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path, self._seconds, self._last = path, seconds, time.monotonic()
+    def __init__(self, path: Path, seconds: float, device: str = "cpu") -> None:
+        self.path, self._seconds, self._device, self._last = path, seconds, device, time.monotonic()
 
     def load(self) -> Any:
         """Return what was last saved, or None; a damaged file counts as none."""
         if not self.path.exists():
             return None
         try:
-            return load_tree(self.path)
+            return load_tree(self.path, self._device)
         except Exception:  # noqa: BLE001 - losing a checkpoint costs time, trusting a broken one costs the result
             self.path.unlink()
             return None
@@ -63,9 +69,15 @@ def obtain(job: Job) -> Parent:
     folder = job.kept("parents", job.facts["parent_key"])
     if not (folder / "parent.json").exists():
         _train(job, folder)
-    facts = json.loads((folder / "parent.json").read_text())
-    kept = load_tree(folder / "weights.safetensors", job.device)
-    return Parent(kept["model"], kept["masks"], facts)
+    try:
+        facts = json.loads((folder / "parent.json").read_text())
+        kept = load_tree(folder / "weights.safetensors", job.device)
+        whole = digest(kept["model"]) == facts["weights"]
+    except (BenchError, OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise BenchError(f"the parent in {folder} is damaged; delete that folder and run again")
+    return Parent(kept["model"], kept["masks"], kept.get("state", {}), facts)
 
 
 def _train(job: Job, folder: Path) -> None:
@@ -77,7 +89,7 @@ def _train(job: Job, folder: Path) -> None:
     save_tree(folder / "initial.safetensors", {"model": model.state_dict()})
     rule, entry, found = own.rule("rule")
     pruning = Pruning(own, model) if own.inputs.get("pruner") else None
-    resume = Checkpoint(folder / "resume.safetensors", float(job.facts.get("checkpoint_seconds", 10)))
+    resume = Checkpoint(folder / "resume.safetensors", float(job.facts.get("checkpoint_seconds", 10)), own.device)
     phase = Phase(
         session=session_of(own, model, "train", own.inputs["budget"]["train_epochs"]),
         rule=rule,
@@ -90,15 +102,19 @@ def _train(job: Job, folder: Path) -> None:
     if resumed is not None:
         own.meter.restore(resumed["meter"])
     with own.meter.watch(model):
-        _join(pruning, phase, entry.penalty, resumed)
+        _join(pruning, phase, entry, resumed)
         with own.stage.at("train", found):
             phase.run(resumed)
     save_tree(folder / "rule.safetensors", rule.state())
-    save_tree(folder / "weights.safetensors", {"model": model.state_dict(), "masks": _pruned(pruning)["masks"]})
+    left = _pruned(pruning)
+    kept = {"model": model.state_dict(), "masks": left["masks"], "state": left["state"]}
+    save_tree(folder / "weights.safetensors", kept)
     facts = {
         "inputs": own.facts["parent"],
         "cost": own.meter.as_dict(),
         "curve": phase.curve,
+        "measurements": left["measurements"],
+        "shared": left["shared"],
         "weights": digest(model.state_dict()),
         "device": own.device,
         "resumed": resumed is not None,
@@ -115,20 +131,23 @@ def _with_pruner(job: Job) -> dict[str, Any]:
 
 def _pruned(pruning: Pruning | None) -> dict[str, Any]:
     if pruning is None:
-        return {"masks": {}, "state": {}}
-    return {"masks": pruning.referee.masks, "state": pruning.state}
+        return {"masks": {}, "state": {}, "measurements": {}, "shared": {}}
+    return pruning.left()
 
 
-def _join(pruning: Pruning | None, phase: Phase, penalised: bool, resumed: Any) -> None:
+def _join(pruning: Pruning | None, phase: Phase, rule: RuleEntry, resumed: Any) -> None:
     """Let a pruner that acts before or during training take part in it."""
     if pruning is None:
         return
     phase.referee = pruning.referee
     if resumed is not None:
-        pruning.referee.masks = dict(resumed["masks"])
-        pruning.state.update(resumed["state"])
+        pruning.resume(resumed)
     elif pruning.acts("initialisation"):
         pruning.prune()
     if pruning.acts("training"):
-        phase.after_update = pruning.stepper("step")
-        phase.session.penalty = pruning.penalty() if penalised else None
+        phase.session.penalty = term = pruning.penalty()
+        with pruning.job.stage.at("penalty", pruning.found):
+            if term is not None and not rule.penalty:
+                raise ContractError(f"it adds a penalty to the loss, and rule {rule.name!r} takes none")
+        if term is None or hasattr(pruning.pruner, "step"):
+            phase.after_update = pruning.stepper("step")

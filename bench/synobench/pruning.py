@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from synobench import seeds
@@ -14,7 +16,7 @@ from synobench.entries import PrunerEntry
 from synobench.errors import ContractError
 from synobench.feed import Batch
 from synobench.jobs import Job
-from synobench.networks import steps_of
+from synobench.networks import evaluating, steps_of
 from synobench.recorder import Recorder
 from synobench.rules import Session
 from synobench.store import key_of
@@ -50,6 +52,21 @@ class Pruning:
         assert isinstance(entry, PrunerEntry)
         return entry
 
+    def left(self) -> dict[str, Any]:
+        """Return what a resumed run needs: masks, state, measurements and what was shared."""
+        return {
+            "masks": self.referee.masks,
+            "state": self.state,
+            "measurements": self.measurements,
+            "shared": self.shared,
+        }
+
+    def resume(self, left: Mapping[str, Any]) -> None:
+        """Take back what `left` returned."""
+        self.referee.masks = dict(left["masks"])
+        for name in ("state", "measurements", "shared"):
+            getattr(self, name).update(left[name])
+
     def acts(self, when: str) -> bool:
         """Say whether the pruner acts at a point of the timeline."""
         return when in self.entry.when
@@ -58,7 +75,7 @@ class Pruning:
         """Let the pruner propose on a working copy, and apply what it proposes."""
         job = self.job
         seeds.reseed(job.inputs["seed"], "prune")
-        bench = self._bench(copy.deepcopy(self.model))
+        bench = self._bench(copy.deepcopy(self.model).eval())
         with job.stage.at("prune", self.found), job.meter.phase("prune"), job.meter.watch(bench.model):
             self._accept(self.pruner.prune(bench))
 
@@ -68,10 +85,11 @@ class Pruning:
         call = getattr(self.pruner, method)
 
         def after_update(i: int) -> None:
-            before = [p._version for p in self.model.parameters()]
+            before = {name: value.clone() for name, value in self.model.state_dict().items()}
             with self.job.stage.at(method, self.found), self.job.meter.phase("prune"):
-                proposal = call(bench, i)
-                if before != [p._version for p in self.model.parameters()]:
+                with evaluating(self.model):
+                    proposal = call(bench, i)
+                if not _same(before, self.model.state_dict()):
                     raise ContractError(f"{method} changed the network; only a Proposal counts")
                 if proposal is not None:
                     self._accept(proposal)
@@ -84,13 +102,23 @@ class Pruning:
         if call is None:
             return None
         bench = self._bench(self.model)
-        return lambda: call(bench)  # type: ignore[no-any-return]
+
+        def term() -> Tensor:
+            with self.job.stage.at("penalty", self.found):
+                found: Tensor = call(bench)
+            return found
+
+        return term
 
     def _accept(self, proposal: Any) -> None:
         if not isinstance(proposal, Proposal):
             raise ContractError(f"it returned {type(proposal).__name__}, not a Proposal")
+        told = {str(name): float(value) for name, value in proposal.measurements.items()}
+        broken = [name for name, value in told.items() if not math.isfinite(value)]
+        if broken:
+            raise ContractError(f"its measurements {', '.join(broken)} are not finite")
         self.referee.apply(proposal, self.entry)
-        self.measurements.update({name: float(value) for name, value in proposal.measurements.items()})
+        self.measurements.update(told)
 
     def _bench(self, model: nn.Module) -> Workbench:
         job = self.job
@@ -126,7 +154,7 @@ class Pruning:
             session=session_of(self.job, model, f"trial {salt}", epochs),
             rule=rule,
             meter=self.job.meter,
-            validation=self.job.validation,
+            validation=None,
             referee=referee,
             charged="prune",
         )
@@ -140,11 +168,20 @@ class Pruning:
             self.job.meter.charge("prune", kept["cost"])
         else:
             before = self.job.meter.as_dict()["prune"]
-            kept = {"name": name, "value": make()}
-            kept["cost"] = _difference(self.job.meter.as_dict()["prune"], before)
-            save_tree(path, kept)
+            made = {"name": name, "value": make()}
+            save_tree(path, {**made, "cost": _difference(self.job.meter.as_dict()["prune"], before)})
+            # Read back, so that whoever made it and whoever finds it go on from the same tensors.
+            kept = load_tree(path, self.job.device)
         self.shared[name] = kept["cost"]
         return kept["value"]
+
+
+def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
+    """Say whether no value changed; where training diverged, NaN equals NaN."""
+    if before.keys() != now.keys():
+        return False
+    exactly = {"rtol": 0.0, "atol": 0.0, "equal_nan": True}
+    return all(torch.equal(v, now[n]) or torch.allclose(v, now[n], **exactly) for n, v in before.items())  # type: ignore[arg-type]
 
 
 def _difference(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
