@@ -113,7 +113,7 @@ def _execute(todo: Plan, registry: Registry, settings: Settings, spec: str) -> l
     parents = todo.parents()
     missing = sum(not (settings.cache / "parents" / k[:2] / k / "parent.json").exists() for k in parents)
     with Progress(len(todo.pending) + missing) as progress:
-        runner = Runner(todo, executor, settings, progress)
+        runner = Runner(todo, executor, settings, progress, registry)
         runner.run()
     return runner.failed
 

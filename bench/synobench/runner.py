@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -54,6 +56,7 @@ class Settings:
     strict: bool = False
     offline: bool = False
     again: bool = False
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass
@@ -87,7 +90,7 @@ def plan(suite: Suite, registry: Registry, store: Store, only: Sequence[str] = (
     made, skipped = cells(suite, registry)
     chosen = [c for c in made if not only or any(_matches(c.label, o) for o in only)]
     done = set() if again else {c.key for c in chosen if store.has(suite.name, c.key)}
-    failures = {f["key"]: f for f in store.failures(suite.name)}
+    failures = {str(f.get("key")): f for f in store.failures(suite.name)}
     return Plan(suite, chosen, skipped, done, failures)
 
 
@@ -111,19 +114,21 @@ def estimate(todo: Plan, records: Iterable[Record], cached: Callable[[str], bool
     spent: dict[str, list[float]] = defaultdict(list)
     trained: dict[str, float] = {}
     for record in records:
-        label = f"{record['inputs']['dataset']['name']}/{record['inputs']['model']['name']}"
-        cost = record["cost"]
-        spent[label].append(sum(cost[p]["seconds"] for p in ("prune", "tune", "judge")))
-        trained[label] = cost["train"]["seconds"]
-    seconds, unknown = 0.0, set()
+        # A record that lacks its cost is for `verify` to tell of; here it only says nothing.
+        with contextlib.suppress(KeyError, TypeError):
+            label = f"{record['inputs']['dataset']['name']}/{record['inputs']['model']['name']}"
+            seconds = {phase: float(record["cost"][phase]["seconds"]) for phase in ("train", "prune", "tune", "judge")}
+            trained[label] = seconds.pop("train")
+            spent[label].append(sum(seconds.values()))
+    total, unknown = 0.0, set()
     for parent, waiting in todo.parents().items():
         label = f"{waiting[0].inputs['dataset']['name']}/{waiting[0].inputs['model']['name']}"
         if label not in spent:
             unknown.add(label)
             continue
-        seconds += len(waiting) * sum(spent[label]) / len(spent[label])
-        seconds += 0.0 if cached(parent) else trained[label]
-    return Estimate(seconds, tuple(sorted(unknown)))
+        total += len(waiting) * sum(spent[label]) / len(spent[label])
+        total += 0.0 if cached(parent) else trained[label]
+    return Estimate(total, tuple(sorted(unknown)))
 
 
 def changed_plugins(todo: Plan, registry: Registry, store: Store) -> dict[str, int]:
@@ -135,19 +140,21 @@ def changed_plugins(todo: Plan, registry: Registry, store: Store) -> dict[str, i
     wanted = todo.done
     for path in store.paths(todo.suite.name):
         if path.stem in wanted:
-            record = read_json(path)
-            for name, facts in record.get("provenance", {}).get("plugins", {}).items():
-                if name in known and facts.get("digest") != known[name]:
-                    changed[name] += 1
-    return dict(changed)
+            told = read_json(path).get("provenance") or {}
+            changed.update(n for n, facts in told.get("plugins", {}).items() if facts.get("digest") != known.get(n))
+    return {name: changed[name] for name in sorted(changed) if name in known}
 
 
 class Runner:
     """Runs a plan on an executor: a parent first, then the cells that stand on it."""
 
-    def __init__(self, todo: Plan, executor: Executor, settings: Settings, watcher: Watcher) -> None:
+    def __init__(
+        self, todo: Plan, executor: Executor, settings: Settings, watcher: Watcher, registry: Registry | None = None
+    ) -> None:
         self._plan, self._executor, self._settings, self._watcher = todo, executor, settings, watcher
+        self._registry, self._one = registry, threading.Lock()
         self._open: dict[Future[Result], Job] = {}
+        self._places: dict[str, Mapping[str, Any]] = {}
         self.failed: list[tuple[str, dict[str, Any]]] = []
         self.finished = 0
 
@@ -180,8 +187,10 @@ class Runner:
     def _event(self, job: Job, event: Mapping[str, Any]) -> None:
         if event.get("phase") == "start":
             self._watcher.started(job)
+            self._tell("run_started", job)
         else:
             self._watcher.event(job, event)
+            self._tell("run_progress", job, event=dict(event))
 
     def _settle(self, job: Job, result: Result, waiting: dict[str, list[Cell]]) -> None:
         self._watcher.finished(job, result)
@@ -189,21 +198,37 @@ class Runner:
         if job["job"] == "cell":
             self.finished += ok
             if not ok:
-                self._fail(job, result)
+                self._fail(job, result, stored=result["error"]["stage"] != "worker")
+            self._ended(job, result)
             return
         standing = waiting.pop(job["key"])
         if ok:
             self._submit_all(standing)
             return
         for cell in standing:
-            self._fail(self._job("cell", cell), result)
+            self._fail(self._job("cell", cell), result, stored=False)
+            self._ended(self._job("cell", cell), result)
 
-    def _fail(self, job: Job, result: Result) -> None:
-        store = Store(self._settings.root)
-        if not store.failure_path(job["suite"], job["key"]).exists() or result["error"]["stage"] == "worker":
+    def _fail(self, job: Job, result: Result, stored: bool) -> None:
+        """Note a failure; the engine has stored it, unless its parent failed or its worker died."""
+        if not stored:
             facts = {"schema": SCHEMA, "key": job["key"], "status": "failed", "inputs": job["inputs"]}
-            store.fail({**facts, "error": result["error"], "provenance": {}})
+            Store(self._settings.root).fail({**facts, "error": result["error"], "provenance": {}})
         self.failed.append((job["label"], result["error"]))
+
+    def _ended(self, job: Job, result: Result) -> None:
+        if self._registry is None:
+            return
+        path = result.get("path") or Store(self._settings.root).failure_path(job["suite"], job["key"])
+        self._tell("run_finished", job, record=read_json(Path(path)))
+
+    def _tell(self, hook: str, job: Job, **facts: Any) -> None:
+        """Call an event hook for a cell, one at a time: executors tell of events from threads of their own."""
+        if self._registry is None or job["job"] != "cell":
+            return
+        with self._one:
+            told = {name: job[name] for name in ("key", "suite", "label")}
+            self._registry.notify(f"synobench_{hook}", job=told, **facts)
 
     def _job(self, kind: str, cell: Cell) -> Job:
         s = self._settings
@@ -223,4 +248,5 @@ class Runner:
             "plugins": list(s.plugins),
             "strict": s.strict,
             "offline": s.offline,
+            "checkpoint_seconds": s.checkpoint_seconds,
         }
