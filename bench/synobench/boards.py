@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synobench.board import Board, SuiteFacts, build_board
 from synobench.entries import CounterEntry
+from synobench.errors import BenchError
 from synobench.params import parse_spec, resolve
 from synobench.publish import check as compare
 from synobench.publish import publish
@@ -35,11 +39,20 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         counter=suite.counter,
         headlines={name: entry.headline for name, entry in entries.items()},
         definitions={name: entry.definition for name, entry in entries.items()},
-        plan=[cell.inputs for cell in cells(suite, registry)[0]],
+        plan=_plan(suite, registry),
     )
     board = build_board(facts, Store(root).records(suite.name), counters, metrics)
     registry.notify("synobench_board_built", board=board)
     return board
+
+
+def _plan(suite: Suite, registry: Registry) -> list[Mapping[str, Any]]:
+    """Return the planned inputs that the loaded plugins can resolve: a board does without a stranger's pruner."""
+    found: list[Mapping[str, Any]] = []
+    for network, pruner in itertools.product(suite.networks, suite.pruners):
+        with contextlib.suppress(BenchError):
+            found += [c.inputs for c in cells(replace(suite, networks=(network,), pruners=(pruner,)), registry)[0]]
+    return found
 
 
 def _counter(registry: Registry, spec: str) -> Any:
