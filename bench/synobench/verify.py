@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from synobench.entries import DatasetEntry
 from synobench.errors import BenchError
-from synobench.ledger import Ledger, unpack_vectors
+from synobench.ledger import Layer, Ledger, unpack_vectors
 from synobench.registry import HOME, Registry
 from synobench.store import Record, Store, key_of, read_json
 
-Check = Callable[[Record], Iterator[str]]
+LONGEST = 300
+"""The most characters of a finding: a forged field may hold a book."""
+
+SUMMED = ("prunable", "kept", "nonzero")
 
 
 def verify_suite(store: Store, suite: str, registry: Registry) -> tuple[int, list[str]]:
@@ -24,21 +28,40 @@ def verify_suite(store: Store, suite: str, registry: Registry) -> tuple[int, lis
 
 
 def verify_file(path: Path, suite: str, registry: Registry) -> list[str]:
-    """Return what is wrong with one record's file, nothing where all holds."""
+    """Return what is wrong with one record's file, a line each; nothing where all holds."""
+    findings: list[str] = []
     try:
         record = read_json(path)
-        return [*_identity(record, path, suite), *_evidence(record, path), *_foreign(record, registry)]
+        for told in _findings(record, path, suite, registry):
+            findings.append(told)  # noqa: PERF402 - what was found stays where a later check breaks
     except BenchError as error:
-        return [" ".join(str(error).removeprefix(f"{path} ").split())]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        return [f"it is not shaped like a record: {type(error).__name__}: {' '.join(str(error).split())[:200]}"]
+        findings.append(str(error).removeprefix(f"{path} "))
+    except Exception as error:  # noqa: BLE001 - a forged file may hold anything
+        findings.append(f"it is not shaped like a record: {type(error).__name__}: {error}")
+    return [" ".join(told.split())[:LONGEST] for told in findings]
+
+
+def _findings(record: Record, path: Path, suite: str, registry: Registry) -> Iterator[str]:
+    outcome = record["outcome"]
+    yield from _identity(record, path, suite)
+    wrong = list(_scores(outcome["test"]))
+    yield from wrong
+    yield from _validation(outcome["validation"])
+    yield from _sparsity(outcome["sparsity"], record["inputs"]["target"])
+    yield from _ledger(outcome, path.with_suffix(".ledger"))
+    yield from _cost(record["cost"])
+    yield from _dataset(record, registry)
+    if not wrong:
+        yield from _samples(record, registry)
 
 
 def _identity(record: Record, path: Path, suite: str) -> Iterator[str]:
     key = key_of(record["inputs"])
-    if record["key"] != key:
+    if record["key"] == path.stem != key:
+        yield f"its inputs give the key {key}, not the one that it is stored under"
+    elif record["key"] != key:
         yield f"its key is {str(record['key'])[:80]!r}, its inputs give {key}"
-    if path.stem != key or path.parent.name != key[:2]:
+    elif path.stem != key or path.parent.name != key[:2]:
         yield f"it lies under {path.parent.name}/{path.name}, its inputs give {key[:2]}/{key}.json"
     if record["status"] != "ok":
         yield f"its status is {str(record['status'])[:80]!r}; only ok records lie here"
@@ -46,15 +69,16 @@ def _identity(record: Record, path: Path, suite: str) -> Iterator[str]:
         yield f"it belongs to suite {str(record['inputs']['suite']['name'])[:80]!r}, not {suite!r}"
 
 
-def _evidence(record: Record, path: Path) -> Iterator[str]:
-    outcome = record["outcome"]
-    for name in ("top1", "top5"):
-        yield from _hits(name, outcome["test"][name])
-    if outcome["test"]["top1"]["hits"] > outcome["test"]["top5"]["hits"]:
-        yield "top1 has more hits than top5"
-    yield from _sparsity(record, outcome["sparsity"])
-    yield from _ledger(outcome, path.with_suffix(".ledger"))
-    yield from _cost(record["cost"])
+def _scores(test: Mapping[str, Any]) -> Iterator[str]:
+    top1, top5 = test["top1"], test["top5"]
+    if _count(top1["total"]) != _count(top5["total"]):
+        yield f"top1 has {top1['total']} images, top5 has {top5['total']}"
+        return
+    broken = [*_hits("top1", top1), *_hits("top5", top5)]
+    yield from broken
+    first, five = (int.from_bytes(base64.b64decode(score["mask"]), "big") for score in (top1, top5))
+    if not broken and first & ~five:
+        yield f"{(first & ~five).bit_count()} hits of top1 are none of top5"
 
 
 def _hits(name: str, test: Mapping[str, Any]) -> Iterator[str]:
@@ -63,8 +87,8 @@ def _hits(name: str, test: Mapping[str, Any]) -> Iterator[str]:
         yield f"the mask of {name} has {len(mask)} bytes, {total} images need {(total + 7) // 8}"
         return
     ones = int.from_bytes(mask, "big").bit_count()
-    if ones != test["hits"]:
-        yield f"{name} claims {str(test['hits'])[:40]} hits, its mask has {ones}"
+    if ones != _count(test["hits"]):
+        yield f"{name} claims {test['hits']} hits, its mask has {ones}"
     if total % 8 and mask[-1] & ((1 << (8 - total % 8)) - 1):
         yield f"the mask of {name} has bits behind its last image"
 
@@ -75,40 +99,68 @@ def _count(value: Any) -> int:
     return value
 
 
-def _sparsity(record: Record, told: Mapping[str, Any]) -> Iterator[str]:
+def _validation(told: Mapping[str, Any]) -> Iterator[str]:
+    if _count(told["hits"]) > _count(told["total"]):
+        yield f"validation claims {told['hits']} hits of {told['total']} images"
+
+
+def _sparsity(told: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[str]:
     layers = told["layers"]
-    for name, of_layer in (("prunable", "total"), ("kept", "kept"), ("nonzero", "nonzero")):
-        total = sum(_count(layer[of_layer]) for layer in layers)
-        if _count(told[name]) != total:
-            yield f"sparsity.{name} is {told[name]}, its layers give {total}"
+    sums = {n: sum(_count(layer["total" if n == "prunable" else n]) for layer in layers) for n in SUMMED}
+    wrong = [f"sparsity.{n} is {told[n]}, its layers give {total}" for n, total in sums.items() if told[n] != total]
+    yield from wrong
     for layer in layers:
         if not layer["nonzero"] <= layer["kept"] <= layer["total"]:
             counts = f"keeps {layer['kept']} and holds {layer['nonzero']} of {layer['total']}"
             yield f"layer {str(layer['name'])[:80]} {counts}"
-    reached = 1 - told["kept"] / told["prunable"] if told["prunable"] else math.nan
+    if not wrong:
+        yield from _reached(told, target, sums["prunable"] - sums["kept"])
+
+
+def _reached(told: Mapping[str, Any], target: Mapping[str, Any], removed: int) -> Iterator[str]:
+    reached = removed / told["prunable"] if told["prunable"] else math.nan
     if not abs(reached - told["reached"]) <= 1e-9:
         yield f"sparsity.reached is {str(told['reached'])[:40]}, its layers give {reached:.9f}"
-    removed = told["prunable"] - told["kept"]
-    if told["parameters_kept"] != told["parameters"] - removed:
+    if _count(told["parameters_kept"]) != _count(told["parameters"]) - removed:
         yield f"sparsity.parameters_kept is {told['parameters_kept']}, not {told['parameters'] - removed}"
-    target = record["inputs"]["target"]
-    if target["name"] == "sparsity" and told["asked"] != target["value"]:
-        yield f"sparsity.asked is {told['asked']}, the target is {target['value']}"
+    asked = target["value"] if target["name"] == "sparsity" else None
+    if told["asked"] != asked:
+        yield f"sparsity.asked is {str(told['asked'])[:40]}, the target asks {asked}"
 
 
 def _ledger(outcome: Mapping[str, Any], sidecar: Path) -> Iterator[str]:
     if not sidecar.is_file():
         yield f"its ledger's vectors are missing: {sidecar.name}"
         return
-    # Reading with the vectors checks their digest and that the totals are theirs.
-    ledger = Ledger.from_record(outcome["ledger"], unpack_vectors(sidecar.read_bytes()))
-    if ledger.samples != outcome["test"]["top1"]["total"]:
-        yield f"its ledger counted {ledger.samples} samples, the test has {outcome['test']['top1']['total']}"
+    vectors = unpack_vectors(sidecar.read_bytes())
+    # Reading with the vectors checks that they are those of the record's digest.
+    ledger = Ledger.from_record(outcome["ledger"], vectors)
+    for layer in ledger.layers:
+        yield from _totals(layer, vectors[layer.name])
     nonzero = {layer.name: layer.nonzero for layer in ledger.layers}
-    for layer in outcome["sparsity"]["layers"]:
-        name = str(layer["name"]).removesuffix(".weight")
-        if name in nonzero and nonzero[name] != layer["nonzero"]:
-            yield f"layer {name[:80]} has {layer['nonzero']} non-zero weights, its ledger {nonzero[name]}"
+    for facts in outcome["sparsity"]["layers"]:
+        name = str(facts["name"]).removesuffix(".weight")
+        if name in nonzero and nonzero[name] != facts["nonzero"]:
+            yield f"layer {name[:80]} has {facts['nonzero']} non-zero weights, its ledger {nonzero[name]}"
+
+
+def _totals(layer: Layer, vectors: Mapping[str, Any]) -> Iterator[str]:
+    """Add the vectors of one layer up again."""
+    weights = vectors["weights"]
+    told = {"events": layer.events, "fanout": layer.fanout, "effective": layer.effective}
+    sums = {name: sum(vectors[name]) for name in told}
+    told |= {"events by step": layer.events, "weights by output": layer.nonzero, "weights by input": layer.nonzero}
+    sums |= {"events by step": sum(vectors["steps"])}
+    sums |= {f"weights by {side}": sum(weights[side]) for side in ("output", "input")}
+    if layer.events_before is not None and vectors["before"] is not None:
+        told["events before pooling"], sums["events before pooling"] = layer.events_before, sum(vectors["before"])
+    for name, total in told.items():
+        if sums[name] != total:
+            yield f"layer {layer.name[:80]} of the ledger tells {total} {name}, its vectors give {sums[name]}"
+            return
+    if not 0 <= layer.effective <= layer.fanout <= layer.dense:
+        order = f"{layer.effective} effective, {layer.fanout} fan-out and {layer.dense} dense"
+        yield f"layer {layer.name[:80]} of the ledger has {order} operations, which must not fall"
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -118,17 +170,28 @@ def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
                 yield f"cost.{phase}.{str(name)[:40]} is {str(value)[:40]!r}, not a figure of zero or more"
 
 
-def _foreign(record: Record, registry: Registry) -> Iterator[str]:
-    """Name what this bench says otherwise of its own entries: a data set's digest or split."""
-    facts = record["inputs"]["dataset"]
-    for found in registry.all("dataset"):
-        entry = found.entry
-        if entry.name != facts["name"] or found.origin.distribution != HOME:
-            continue
-        same_revision = record["inputs"]["revisions"]["dataset"] == entry.revision
-        for name in ("digest", "split"):
-            if same_revision and facts[name] != getattr(entry, name):
-                yield f"its data set's {name} is {str(facts[name])[:80]}, this bench knows {getattr(entry, name)}"
-        total = record["outcome"]["test"]["top1"]["total"]
-        if total != entry.test:  # type: ignore[attr-defined]
-            yield f"it was tested on {total} images, {entry.name} has {entry.test}"  # type: ignore[attr-defined]
+def _dataset(record: Record, registry: Registry) -> Iterator[str]:
+    """Name what this bench says otherwise of its own data set: digest or split."""
+    facts, entry = record["inputs"]["dataset"], _known(record, registry)
+    if entry is None or record["inputs"]["revisions"]["dataset"] != entry.revision:
+        return
+    for name in ("digest", "split"):
+        if facts[name] != getattr(entry, name):
+            yield f"its data set's {name} is {str(facts[name])[:80]}, this bench knows {getattr(entry, name)}"
+
+
+def _samples(record: Record, registry: Registry) -> Iterator[str]:
+    """Name what counted other images than the test has."""
+    total, entry = record["outcome"]["test"]["top1"]["total"], _known(record, registry)
+    counted = record["outcome"]["ledger"]["samples"]
+    if entry is not None and total != entry.test:
+        yield f"it was tested on {total} images, {entry.name} has {entry.test}"
+    elif counted != total:
+        yield f"its ledger counted {str(counted)[:40]} samples, the test has {total}"
+
+
+def _known(record: Record, registry: Registry) -> DatasetEntry | None:
+    """Return the record's data set where it is one of the bench's own."""
+    name = record["inputs"]["dataset"]["name"]
+    own = [f.entry for f in registry.all("dataset") if f.entry.name == name and f.origin.distribution == HOME]
+    return own[0] if own else None  # type: ignore[return-value]
