@@ -108,14 +108,6 @@ def paired_ratio(a: Mapping[int, float], b: Mapping[int, float], level: float = 
     return interval([a[seed] / b[seed] for seed in shared], level) if shared else None
 
 
-def pooled_sd(estimates: Iterable[Estimate]) -> float | None:
-    """Return the standard deviation pooled over samples by their degrees of freedom; None where none has two values."""
-    held = [(e.n - 1, e.sd) for e in estimates if e.sd is not None]
-    if not held:
-        return None
-    return math.sqrt(math.fsum(df * sd**2 for df, sd in held) / sum(df for df, _ in held))
-
-
 def smallest_difference(sd: float, n: int, power: float = POWER, level: float = LEVEL) -> float:
     """Return the true difference that a paired t-test of `n` pairs detects with probability `power`.
 

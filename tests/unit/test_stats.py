@@ -91,14 +91,6 @@ def test_holds_includes_both_ends() -> None:
     assert not found.holds(found.high + 1e-9)
 
 
-def test_pooled_sd_weighs_by_degrees_of_freedom() -> None:
-    groups = [[1.0, 3.0], [2.0, 2.5, 4.0, 9.0], [5.0]]
-    squares = sum(sum((v - np.mean(g)) ** 2 for v in g) for g in groups)
-
-    assert stats.pooled_sd(map(stats.interval, groups)) == pytest.approx(math.sqrt(squares / 4))
-    assert stats.pooled_sd([stats.interval([1.0])]) is None
-
-
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_smallest_difference_is_seen_four_times_in_five(n: Any) -> None:
     shift = stats.smallest_difference(2.0, n)
