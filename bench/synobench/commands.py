@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synobench import registry as registries
-from synobench.entries import KINDS, Entry
+from synobench.entries import Entry
 from synobench.errors import BenchError, nearest
-from synobench.params import NoParams, parse_spec, resolve, schema
-from synobench.registry import Registered, Registry
+from synobench.params import parse_spec, resolve
+from synobench.registry import Registry
 from synobench.store import Store
 from synobench.suite import Suite, parse
 
 if TYPE_CHECKING:
     from synobench.runner import Plan, Settings
+
+Failures = list[tuple[str, dict[str, Any]]]
+"""Label and error of each run that failed."""
+
+NOTHING = 3
+"""The exit code of a command that found nothing to look at."""
 
 
 def find_suite(name: str, registry: Registry) -> Suite:
@@ -32,7 +40,10 @@ def find_suite(name: str, registry: Registry) -> Suite:
         path = Path(name)
         if not path.is_file():
             raise BenchError(f"suite file {name} does not exist")
-        return parse(path.read_text(encoding="utf-8"), name)
+        try:
+            return parse(path.read_text(encoding="utf-8"), name)
+        except UnicodeDecodeError:
+            raise BenchError(f"suite file {name} is not UTF-8 text") from None
     entry: Entry = registry.get("suite", name)
     return parse(entry.load()(), f"suite {name}")
 
@@ -50,8 +61,14 @@ def _planned(arguments: Namespace, registry: Registry) -> Plan:
         suite, registry, Store(arguments.leaderboards), arguments.only, again=getattr(arguments, "again", False)
     )
     if not made.cells:
-        raise BenchError(f"no cell of suite {suite.name} has {' or '.join(arguments.only)} in its label")
+        labels = [cell.label for cell in plan(suite, registry, Store(arguments.leaderboards)).cells]
+        raise BenchError(f"no cell of suite {suite.name} {_unmatched(arguments.only, labels)}")
     return made
+
+
+def _unmatched(only: Sequence[str], labels: Sequence[str]) -> str:
+    parts = {part for label in labels for part in label.split("/")}
+    return f"has {' or '.join(only)} in its label{nearest(only[0], parts)}" if parts else "can be run"
 
 
 def run(arguments: Namespace) -> int:
@@ -61,10 +78,8 @@ def run(arguments: Namespace) -> int:
     settings = _settings(arguments)
     if not arguments.again:
         _tell_changes(todo, registry, settings)
-    failed = _execute(todo, registry, settings, arguments.executor) if todo.pending else []
-    for label, error in failed:
-        blamed = f" in plugin {error['plugin']}" if error.get("plugin") else ""
-        print(f"synobench: failed: {label}: {error['stage']}{blamed}: {error['message']}", file=sys.stderr)
+    failed = _execute(todo, registry, settings, arguments) if todo.pending else []
+    _tell_failures(failed, arguments.leaderboards / "failures" / todo.suite.name)
     from synobench import boards
     from synobench.boardtext import board_text
 
@@ -76,39 +91,35 @@ def run(arguments: Namespace) -> int:
 
 
 def _settings(arguments: Namespace) -> Settings:
+    from synobench.preflight import checkpoint_seconds
     from synobench.runner import Settings
 
-    if arguments.device != "cpu" and not arguments.device.startswith("cuda"):
-        raise BenchError(
-            f"--device {arguments.device} is not cpu or cuda:N{nearest(arguments.device, ['cpu', 'cuda:0'])}"
-        )
-    cache = arguments.cache
-    if arguments.again:
-        import shutil
-
-        cache = cache / "again"
-        shutil.rmtree(cache, ignore_errors=True)
     files = tuple(str(Path(p).absolute()) for p in arguments.plugin)
     return Settings(
         root=arguments.leaderboards,
-        cache=cache,
+        cache=arguments.cache / "again" if arguments.again else arguments.cache,
         data=str(Path(arguments.data).absolute()) if arguments.data else None,
         device=arguments.device,
         plugins=files,
         strict=arguments.strict,
         offline=arguments.offline,
         again=arguments.again,
+        checkpoint_seconds=checkpoint_seconds(os.environ),
     )
 
 
-def _execute(todo: Plan, registry: Registry, settings: Settings, spec: str) -> list[tuple[str, dict[str, Any]]]:
+def _execute(todo: Plan, registry: Registry, settings: Settings, arguments: Namespace) -> Failures:
+    from synobench.preflight import check_run
     from synobench.progress import Progress
     from synobench.runner import Runner
     from synobench.worker import worker_command
 
-    name, overrides = parse_spec(spec)
+    name, overrides = parse_spec(arguments.executor)
     entry = registry.get("executor", name)
     params = resolve(entry.params, overrides, f"executor {name}")
+    check_run(todo, registry, settings, arguments.site)
+    if settings.again:
+        shutil.rmtree(settings.cache, ignore_errors=True)
     executor = entry.load()(params, worker_command(settings.plugins, settings.strict))
     parents = todo.parents()
     missing = sum(not (settings.cache / "parents" / k[:2] / k / "parent.json").exists() for k in parents)
@@ -116,6 +127,21 @@ def _execute(todo: Plan, registry: Registry, settings: Settings, spec: str) -> l
         runner = Runner(todo, executor, settings, progress, registry)
         runner.run()
     return runner.failed
+
+
+def _tell_failures(failed: Failures, folder: Path) -> None:
+    """Tell each cause once, however many runs it took along."""
+    causes: dict[str, list[str]] = {}
+    for label, error in failed:
+        blamed = f" in plugin {error['plugin']}" if error.get("plugin") else ""
+        causes.setdefault(f"{error['stage']}{blamed}: {error['message']}", []).append(label)
+    for cause, labels in causes.items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        print(f"synobench: failed: {labels[0]}{more}: {cause}", file=sys.stderr)
+    if failed:
+        print(
+            f"synobench: {len(failed)} runs failed; tracebacks lie in {folder}; run tries them again", file=sys.stderr
+        )
 
 
 def _tell_changes(todo: Plan, registry: Registry, settings: Settings) -> None:
@@ -142,8 +168,8 @@ def plan(arguments: Namespace) -> int:
         facts = {"cells": states, "seconds": known.seconds, "unknown": known.unknown}
         print(json.dumps(facts, indent=1, sort_keys=True))
         return 0
-    for label, state in states.items():
-        print(f"{state:8} {label}")
+    for cell in todo.cells:
+        print(f"{states[cell.label]:8} {cell.label}{_reason(cell.key, todo)}")
     for skip in todo.skipped:
         print(f"{'skipped':8} {skip.label}: {skip.reason}")
     counts = [f"{n} {s}" for s in ("done", "pending", "failed") if (n := list(states.values()).count(s))]
@@ -157,6 +183,13 @@ def _state(key: str, todo: Plan) -> str:
     if key in todo.done:
         return "done"
     return "failed" if key in todo.failures else "pending"
+
+
+def _reason(key: str, todo: Plan) -> str:
+    if key in todo.done or key not in todo.failures:
+        return ""
+    error = todo.failures[key].get("error") or {}
+    return f": {error.get('stage')}: {error.get('message')}"
 
 
 def _duration(seconds: float, unknown: tuple[str, ...], todo: Plan) -> str:
@@ -174,11 +207,12 @@ def board(arguments: Namespace) -> int:
 
     registry = _load(arguments, strangers=bool(arguments.more))
     store = Store(arguments.leaderboards)
-    names = arguments.suite or store.suites()
+    names = arguments.suite or _known_suites(store, registry)
     if arguments.check:
         return boards.check(names, registry, arguments.leaderboards)
     if not names:
-        raise BenchError(f"no records lie below {arguments.leaderboards}; 'synobench run quickstart' makes some")
+        told = f"no records of a registered suite lie below {arguments.leaderboards}"
+        raise BenchError(f"{told}; 'synobench run quickstart' makes some")
     for name in names:
         built = boards.build(find_suite(name, registry), registry, arguments.leaderboards, arguments.more)
         print(board_text(built))
@@ -188,76 +222,20 @@ def board(arguments: Namespace) -> int:
     return 0
 
 
+def _known_suites(store: Store, registry: Registry) -> list[str]:
+    """Return the registered suites that have records; of the others, only the user knows the file."""
+    known = {found.entry.name for found in registry.all("suite")}
+    for name in store.suites():
+        if name not in known:
+            print(f"synobench: suite {name} is not registered; its board needs its TOML file's name", file=sys.stderr)
+    return [name for name in store.suites() if name in known]
+
+
 def plugins(arguments: Namespace) -> int:
     """List plugins and entries, or show one."""
-    registry = _load(arguments)
-    if arguments.action == "show":
-        return _show(arguments, registry)
-    if arguments.json:
-        print(json.dumps(_listing(registry), indent=1, sort_keys=True))
-        return 0
-    for kind in KINDS:
-        for found in registry.all(kind):
-            print(f"{kind:9} {found.entry.name:22} {found.origin.distribution:12} {found.entry.summary}")
-    for failure in registry.failures:
-        origin = failure.origin
-        print(f"{'failed':9} {origin.plugin:22} {origin.distribution:12} at {failure.stage}: {failure.message}")
-    return 0
+    from synobench.listing import show
 
-
-def _listing(registry: Registry) -> dict[str, Any]:
-    entries = [_card(found) for kind in KINDS for found in registry.all(kind)]
-    failures = [
-        {**vars(f.origin), "stage": f.stage, "message": f.message, "remedy": f.remedy} for f in registry.failures
-    ]
-    return {"entries": entries, "failures": failures}
-
-
-def _card(found: Registered) -> dict[str, Any]:
-    entry = found.entry
-    plain = {k: v for k, v in vars(entry).items() if k not in ("run", "params")}
-    made = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in plain.items()}
-    card = {"kind": entry.kind, **made, "plugin": vars(found.origin)}
-    if entry.params is not NoParams:
-        card["params"] = schema(entry.params)
-    return json.loads(json.dumps(card, default=str))  # type: ignore[no-any-return]
-
-
-def _show(arguments: Namespace, registry: Registry) -> int:
-    kind, _, name = arguments.name.rpartition("/")
-    matches = [f for k in KINDS for f in registry.all(k) if f.entry.name == name and kind in ("", k)]
-    if not matches:
-        known = [f.entry.name for k in KINDS for f in registry.all(k)]
-        raise BenchError(f"no entry is called {arguments.name!r}{nearest(name, known)}")
-    cards = [_card(found) for found in matches]
-    if arguments.json:
-        print(json.dumps(cards, indent=1, sort_keys=True))
-        return 0
-    print("\n\n".join(_shown(card) for card in cards))
-    return 0
-
-
-def _shown(card: Mapping[str, Any]) -> str:
-    origin = card["plugin"]
-    lines = [
-        f"{card['kind']} {card['name']}: {card['summary']}",
-        f"  plugin {origin['plugin']} of {origin['distribution']} {origin['version']}".rstrip(),
-    ]
-    known = ("kind", "name", "summary", "plugin", "params")
-    lines += [
-        f"  {key}: {_told(value)}" for key, value in card.items() if key not in known and value not in ("", None, [])
-    ]
-    for name, facts in card.get("params", {}).get("properties", {}).items():
-        bounds = [f"{facts['minimum']} or more"] if "minimum" in facts else []
-        bounds += [f"{facts['maximum']} or less"] if "maximum" in facts else []
-        bounds += ["one of " + ", ".join(map(str, facts["enum"]))] if "enum" in facts else []
-        default = f"= {_told(facts['default'])}" if "default" in facts else "(required)"
-        lines.append(f"  [{name}] {default}  {facts['description']}{'; ' if bounds else ''}{', '.join(bounds)}")
-    return "\n".join(lines)
-
-
-def _told(value: Any) -> str:
-    return ", ".join(map(_told, value)) if isinstance(value, list) else str(value)
+    return show(arguments, _load(arguments))
 
 
 def data(arguments: Namespace) -> int:
@@ -285,6 +263,9 @@ def verify(arguments: Namespace) -> int:
     registry = _load(arguments, strangers=False)
     store = Store(arguments.leaderboards)
     findings, checked = [], 0
+    for name in arguments.suite:
+        if name not in store.suites():
+            raise BenchError(f"suite {name} has no records below {store.root}{nearest(name, store.suites())}")
     for name in arguments.suite or store.suites():
         seen, found = verify_suite(store, name, registry)
         checked += seen
@@ -292,6 +273,8 @@ def verify(arguments: Namespace) -> int:
     for finding in findings:
         print(finding)
     print(f"{checked} records checked, {len(findings)} findings")
+    if not checked:
+        return NOTHING
     return 1 if findings else 0
 
 
