@@ -38,7 +38,7 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
     Returns:
         ``status`` (``ok`` or ``failed``), ``key``, and ``path`` of what was stored or ``error``.
     """
-    stage = Stage()
+    stage = Stage(notify=notify)
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         torch.set_num_threads(job["inputs"]["budget"]["threads"])

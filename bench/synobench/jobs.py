@@ -20,6 +20,9 @@ from synobench.rules import Rule
 
 Notify = Callable[[Mapping[str, Any]], None]
 
+EACH_UPDATE = frozenset({"step", "adjust", "penalty"})
+"""Stages that come and go with each update: too many to tell of."""
+
 
 @functools.lru_cache(maxsize=4)
 def registry_of(plugins: tuple[str, ...], strict: bool) -> Registry:
@@ -34,18 +37,28 @@ def _splits(entry: DatasetEntry, data: str | None, offline: bool) -> Splits:
 
 @dataclass
 class Stage:
-    """Where a job is, so that a failure can name it: the stage, and the plugin at work."""
+    """Where a job is, so that a failure can name it: the stage, and the plugin at work.
+
+    Args:
+        notify: told of each stage, so that the death of this process can be blamed from outside.
+    """
 
     name: str = "start"
     plugin: str | None = None
+    notify: Notify = lambda _: None
 
     @contextmanager
     def at(self, name: str, found: Registered | None = None) -> Iterator[None]:
         """Say what begins; on an error it stays said, on success what was said before holds again."""
         before = self.name, self.plugin
-        self.name, self.plugin = name, str(found.origin) if found is not None else None
+        self._say(name, str(found.origin) if found is not None else None, aloud=name not in EACH_UPDATE)
         yield
-        self.name, self.plugin = before
+        self._say(*before, aloud=name not in EACH_UPDATE)
+
+    def _say(self, name: str, plugin: str | None, aloud: bool) -> None:
+        self.name, self.plugin = name, plugin
+        if aloud:
+            self.notify({"phase": name, "done": 0, "total": 0, "plugin": plugin})
 
 
 @dataclass
@@ -90,7 +103,8 @@ class Job:
     @functools.cached_property
     def splits(self) -> Splits:
         """The data, its test view sealed."""
-        return _splits(self.dataset, self.facts.get("data"), bool(self.facts.get("offline")))
+        with self.stage.at("data", self.registry.find("dataset", self.dataset.name)):
+            return _splits(self.dataset, self.facts.get("data"), bool(self.facts.get("offline")))
 
     def feed(self, view: Any) -> Feed:
         """Put one view of the data on the device."""

@@ -186,19 +186,24 @@ class Runner:
 
     def _event(self, job: Job, event: Mapping[str, Any]) -> None:
         if event.get("phase") == "start":
+            self._places.pop(job["key"], None)
             self._watcher.started(job)
             self._tell("run_started", job)
-        else:
-            self._watcher.event(job, event)
-            self._tell("run_progress", job, event=dict(event))
+            return
+        if "plugin" in event:
+            self._places[job["key"]] = event
+        self._watcher.event(job, event)
+        self._tell("run_progress", job, event=dict(event))
 
     def _settle(self, job: Job, result: Result, waiting: dict[str, list[Cell]]) -> None:
-        self._watcher.finished(job, result)
         ok = result["status"] == "ok"
+        stored = ok or result["error"]["stage"] != "worker"
+        result = result if ok else self._blamed(job, result)
+        self._watcher.finished(job, result)
         if job["job"] == "cell":
             self.finished += ok
             if not ok:
-                self._fail(job, result, stored=result["error"]["stage"] != "worker")
+                self._fail(job, result, stored)
             self._ended(job, result)
             return
         standing = waiting.pop(job["key"])
@@ -208,6 +213,13 @@ class Runner:
         for cell in standing:
             self._fail(self._job("cell", cell), result, stored=False)
             self._ended(self._job("cell", cell), result)
+
+    def _blamed(self, job: Job, result: Result) -> Result:
+        """Name the stage and the plugin at work as a worker died, for it could not do so itself."""
+        place = self._places.get(job["key"])
+        if place is None or result["error"]["kind"] != "WorkerDied":
+            return result
+        return {**result, "error": {**result["error"], "stage": place["phase"], "plugin": place["plugin"]}}
 
     def _fail(self, job: Job, result: Result, stored: bool) -> None:
         """Note a failure; the engine has stored it, unless its parent failed or its worker died."""
