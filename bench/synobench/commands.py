@@ -16,6 +16,7 @@ from synobench import registry as registries
 from synobench.entries import Entry
 from synobench.errors import BenchError, nearest
 from synobench.params import parse_spec, resolve
+from synobench.progress import duration
 from synobench.registry import Registry
 from synobench.store import Store
 from synobench.suite import Suite, parse
@@ -134,7 +135,7 @@ def _tell_failures(failed: Failures, folder: Path) -> None:
     causes: dict[str, list[str]] = {}
     for label, error in failed:
         blamed = f" in plugin {error['plugin']}" if error.get("plugin") else ""
-        causes.setdefault(f"{error['stage']}{blamed}: {error['message']}", []).append(label)
+        causes.setdefault(f"{error['stage']}{blamed}: {error['kind']}: {error['message']}", []).append(label)
     for cause, labels in causes.items():
         more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
         print(f"synobench: failed: {labels[0]}{more}: {cause}", file=sys.stderr)
@@ -189,13 +190,13 @@ def _reason(key: str, todo: Plan) -> str:
     if key in todo.done or key not in todo.failures:
         return ""
     error = todo.failures[key].get("error") or {}
-    return f": {error.get('stage')}: {error.get('message')}"
+    return f": {error.get('stage')}: {error.get('kind')}: {error.get('message')}"
 
 
 def _duration(seconds: float, unknown: tuple[str, ...], todo: Plan) -> str:
     if not todo.pending:
         return "nothing to run"
-    told = [f"about {seconds / 60:.1f} minutes on one slot, by the records of these networks"] if seconds else []
+    told = [f"about {duration(seconds)} on one slot, by the records of these networks"] if seconds else []
     told += [f"no record tells how long {', '.join(unknown)} takes"] if unknown else []
     return "; ".join(told)
 
