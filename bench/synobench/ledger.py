@@ -101,9 +101,14 @@ class Layer:
         return self.kind == "analog" and self.source is not None and INPUT in self.source
 
     @property
+    def inputs(self) -> int:
+        """All inputs that were looked at, zero or not."""
+        return self.samples * self.calls * math.prod(self.input)
+
+    @property
     def density(self) -> float:
         """The share of inputs that were not zero: for spikes, the firing rate a step."""
-        return self.events / (self.samples * self.calls * math.prod(self.input))
+        return self.events / self.inputs
 
     @property
     def nominal_dense(self) -> int:

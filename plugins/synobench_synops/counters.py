@@ -7,9 +7,9 @@ one forward pass no layer accounts for: where it is not 0, the others are lower 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from synobench.errors import BenchError, nearest
 from synobench.ledger import Layer, Ledger
@@ -75,46 +75,46 @@ def energy(ledger: Ledger, *, first_layer: str = "once", precision: str = "fp32"
     mac, ac = PICOJOULES[_known("precision", precision, PICOJOULES)]
     found = counters[_known("count", count, counters)](ledger, first_layer=first_layer)
     prices = {"ac": ac, "mac": mac, "first": mac}
-    return _with_total({k: None if found[k] is None else p * (found[k] or 0) for k, p in prices.items()}, ledger)
+    priced = {k: None if found[k] is None else p * (found[k] or 0) for k, p in prices.items()}
+    total = None if None in priced.values() else sum(v or 0 for v in priced.values())
+    return {**priced, "total": total, "uncounted": found["uncounted"]}
 
 
-def _nominal(layer: Layer) -> float:
-    if layer.kind != "binary":
-        return layer.nominal_dense
-    return layer.events * layer.neurons * math.prod(layer.weight[1:]) / math.prod(layer.input)
+def _nominal(layer: Layer) -> Fraction:
+    dense = Fraction(layer.nominal_dense)
+    return dense * layer.events / layer.inputs if layer.kind == "binary" else dense
 
 
-def _figures(ledger: Ledger, count: Callable[[Layer], float | None], first_layer: str, graded: str = "mac") -> Figures:
+def _figures(
+    ledger: Ledger, count: Callable[[Layer], Fraction | float | None], first_layer: str, graded: str = "mac"
+) -> Figures:
     _known("first_layer", first_layer, ("once", "per_step"))
     columns = {"binary": "ac", "graded": graded, "analog": "mac"}
-    totals: Figures = dict.fromkeys(COLUMNS[:3], 0)
+    # fractions are exact: whole totals are divided once, by the samples
+    totals: dict[str, Fraction | None] = dict.fromkeys(COLUMNS[:4], Fraction(0))
     for layer in ledger.layers:
-        column = "first" if layer.first else columns[layer.kind]
-        told, before = count(layer), totals[column]
-        totals[column] = None if told is None or before is None else before + told * _times(layer, first_layer)
+        told, times = count(layer), _times(layer, first_layer)
+        for column in ("first" if layer.first else columns[layer.kind], "total"):
+            before = totals[column]
+            totals[column] = None if told is None or before is None else before + Fraction(told) * times
     if not ledger.layers and ledger.uncounted:
         totals = dict.fromkeys(totals)  # nothing was counted: that is not nothing
-    return _with_total({k: None if v is None else v / ledger.samples for k, v in totals.items()}, ledger)
+    figures = {k: None if v is None else float(v / ledger.samples) for k, v in totals.items()}
+    return {**figures, "uncounted": sum(u["calls"] for u in ledger.uncounted)}
 
 
-def _times(layer: Layer, first_layer: str) -> float:
+def _times(layer: Layer, first_layer: str) -> Fraction:
     """Return by how much a layer's totals count, where it was computed otherwise than `first_layer` says."""
     if not layer.repeated:
-        return 1
+        return Fraction(1)
     each_step = layer.calls % layer.steps == 0
     if first_layer == "once":
-        return 1 / layer.steps if each_step else 1
-    return 1 if each_step else layer.steps
+        return Fraction(1, layer.steps if each_step else 1)
+    return Fraction(1 if each_step else layer.steps)
 
 
-def _with_total(parts: Figures, ledger: Ledger) -> Figures:
-    told = [v for v in parts.values() if v is not None]
-    total = sum(told) if len(told) == len(parts) else None
-    return {**parts, "total": total, "uncounted": sum(u["calls"] for u in ledger.uncounted)}
-
-
-def _known(name: str, value: str, choices: object) -> str:
-    known = list(choices)  # type: ignore[call-overload]
+def _known(name: str, value: str, choices: Iterable[str]) -> str:
+    known = list(choices)
     if value not in known:
         raise BenchError(f"{name}={value} is not one of {', '.join(known)}{nearest(value, known)}")
     return value
