@@ -112,7 +112,7 @@ def _settings(arguments: Namespace) -> Settings:
 def _execute(todo: Plan, registry: Registry, settings: Settings, arguments: Namespace) -> Failures:
     from synobench.preflight import check_run
     from synobench.progress import Progress
-    from synobench.runner import Runner
+    from synobench.runner import Runner, parent_path
     from synobench.worker import worker_command
 
     name, overrides = parse_spec(arguments.executor)
@@ -122,8 +122,7 @@ def _execute(todo: Plan, registry: Registry, settings: Settings, arguments: Name
     if settings.again:
         shutil.rmtree(settings.cache, ignore_errors=True)
     executor = entry.load()(params, worker_command(settings.plugins, settings.strict))
-    parents = todo.parents()
-    missing = sum(not (settings.cache / "parents" / k[:2] / k / "parent.json").exists() for k in parents)
+    missing = sum(not parent_path(settings.cache, key).exists() for key in todo.parents())
     with Progress(len(todo.pending) + missing) as progress:
         runner = Runner(todo, executor, settings, progress, registry)
         runner.run()
@@ -148,20 +147,21 @@ def _tell_failures(failed: Failures, folder: Path) -> None:
 def _tell_changes(todo: Plan, registry: Registry, settings: Settings) -> None:
     from synobench.runner import changed_plugins
 
-    for plugin, count in changed_plugins(todo, registry, Store(settings.root)).items():
-        line = f"plugin {plugin!r} changed since {count} records were made, under the same revision"
-        print(f"synobench: {line}; --again runs them once more", file=sys.stderr)
+    for plugin, found in changed_plugins(todo, registry, Store(settings.root), settings.cache).items():
+        what = " and ".join(f"{n} {name}" for n, name in zip(found, ("records", "kept parents"), strict=True) if n)
+        line = f"plugin {plugin!r} changed since {what} were made, under the same revision"
+        print(f"synobench: {line}; --again makes them once more", file=sys.stderr)
 
 
 def plan(arguments: Namespace) -> int:
     """Show what of a suite is done and what is pending."""
-    from synobench.runner import estimate
+    from synobench.runner import estimate, parent_path
 
     todo = _planned(arguments, _load(arguments))
     store = Store(arguments.leaderboards)
 
     def cached(key: str) -> bool:
-        return bool((arguments.cache / "parents" / key[:2] / key / "parent.json").exists())
+        return parent_path(arguments.cache, key).exists()
 
     known = estimate(todo, store.records(todo.suite.name), cached)
     states = {c.label: _state(c.key, todo) for c in todo.cells}
@@ -216,7 +216,7 @@ def board(arguments: Namespace) -> int:
         raise BenchError(f"{told}; 'synobench run quickstart' makes some")
     for name in names:
         built = boards.build(find_suite(name, registry), registry, arguments.leaderboards, arguments.more)
-        print(board_text(built))
+        print(board_text(built, more=arguments.more))
         if not arguments.more:
             for line in boards.write(built, registry, arguments.leaderboards, arguments.site):
                 print(line)

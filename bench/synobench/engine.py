@@ -103,7 +103,7 @@ def run_cell(job: Job) -> tuple[Record, bytes]:
 
 
 def _prune_and_tune(job: Job, pruning: Pruning) -> tuple[list[dict[str, float]], bool]:
-    kept = Checkpoint(job.kept("cells", job.facts["key"]) / "resume.safetensors", _seconds(job), job.device)
+    kept = Checkpoint(job.kept("cells", job.facts["key"]) / "resume.safetensors", job)
     resumed = kept.load()
     if resumed is not None:
         pruning.resume(resumed)
@@ -134,10 +134,6 @@ def _tune(job: Job, pruning: Pruning, resumed: Any, save: Any) -> list[dict[str,
     with job.stage.at("tune", found):
         phase.run(resumed)
     return phase.curve
-
-
-def _seconds(job: Job) -> float:
-    return float(job.facts.get("checkpoint_seconds", 10))
 
 
 def _judge(job: Job, pruning: Pruning) -> tuple[dict[str, Any], bytes]:
@@ -171,15 +167,14 @@ def _validation(job: Job, model: nn.Module) -> dict[str, int]:
 
 
 def _record(job: Job, parent: Parent, pruning: Pruning, outcome: Mapping[str, Any], resumed: bool) -> Record:
-    plugins = _plugins(job.registry, job.inputs)
-    gathered = provenance.gather(plugins, job.device, job.inputs["budget"]["threads"])
+    gathered = provenance.gather(job.plugins, job.device, job.inputs["budget"]["threads"])
     gathered.update(
         {
             "started": job.facts["started"],
             "yardstick": job.facts["yardstick"],
             "resumed": resumed or parent.facts["resumed"],
             "shared": {
-                "parent": {k: parent.facts[k] for k in ("weights", "cost", "device", "yardstick")},
+                "parent": {k: parent.facts.get(k) for k in ("weights", "cost", "device", "yardstick", "plugins")},
                 "once": pruning.shared,
             },
             "events": _told_by_plugins(job.registry),
@@ -207,14 +202,3 @@ def _told_by_plugins(registry: Registry) -> dict[str, Any]:
         else:
             told[name] = facts
     return told
-
-
-def _plugins(registry: Registry, inputs: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
-    """Return distribution, version and source digest of each plugin that a run used."""
-    kinds = {"tune": "rule"}
-    roles = ("dataset", "model", "neuron", "rule", "pruner", "tune")
-    used = {registry.find(kinds.get(r, r), inputs[r]["name"]).origin for r in roles if inputs[r] is not None}
-    return {
-        o.plugin: (o.distribution, o.version, provenance.source_digest(o.module))
-        for o in sorted(used, key=lambda origin: origin.plugin)
-    }

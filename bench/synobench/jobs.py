@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from synobench import provenance
 from synobench import registry as registries
 from synobench.cost import Meter
 from synobench.data import Splits, open_dataset
@@ -119,6 +120,17 @@ class Job:
     def validation(self) -> Feed:
         """The validation split on the device."""
         return self.feed(self.splits.validation)
+
+    @functools.cached_property
+    def plugins(self) -> dict[str, tuple[str, str, str]]:
+        """Distribution, version and source digest of each plugin that this run uses."""
+        kinds = {"tune": "rule"}
+        roles = [r for r in ("dataset", "model", "neuron", "rule", "pruner", "tune") if self.inputs.get(r)]
+        used = {self.registry.find(kinds.get(r, r), self.inputs[r]["name"]).origin for r in roles}
+        return {
+            o.plugin: (o.distribution, o.version, provenance.source_digest(o.module))
+            for o in sorted(used, key=lambda origin: origin.plugin)
+        }
 
     def rule(self, role: str) -> tuple[Rule, RuleEntry, Registered]:
         """Make the training rule of a role (``rule`` or ``tune``)."""

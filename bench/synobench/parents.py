@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -35,30 +36,37 @@ class Parent:
 
 
 class Checkpoint:
-    """A file that holds what a run needs to go on, written at most every few seconds."""
+    """A file that holds what a run needs to go on, written at most every few seconds (the job's own choice, or 10)."""
 
-    def __init__(self, path: Path, seconds: float, device: str = "cpu") -> None:
-        self.path, self._seconds, self._device, self._last = path, seconds, device, time.monotonic()
+    def __init__(self, path: Path, job: Job) -> None:
+        self.path, self._job, self._last = path, job, time.monotonic()
+        self._seconds = float(job.facts.get("checkpoint_seconds", 10))
+        self._made_by = {name: digest for name, (_, _, digest) in job.plugins.items()}
 
     def load(self) -> Any:
-        """Return what was last saved, or None; a damaged file counts as none."""
+        """Return what was last saved, or None; a damaged file, or one that other code began, counts as none."""
         if not self.path.exists():
             return None
         try:
-            return load_tree(self.path, self._device)
+            tree = load_tree(self.path, self._job.device)
+            if tree["made_by"] == self._made_by:
+                return tree
         except Exception:  # noqa: BLE001 - losing a checkpoint costs time, trusting a broken one costs the result
-            self.path.unlink()
-            return None
+            pass
+        self.path.unlink()
+        return None
 
     def save(self, tree: Any) -> None:
         """Save, unless the last save was moments ago."""
         if time.monotonic() - self._last >= self._seconds:
-            save_tree(self.path, tree)
+            save_tree(self.path, {**tree, "made_by": self._made_by})
             self._last = time.monotonic()
 
     def clear(self) -> None:
         """Forget it: the run is done."""
         self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()  # a cell's folder holds nothing else; a parent's is not empty and stays
 
 
 def obtain(job: Job) -> Parent:
@@ -89,7 +97,7 @@ def _train(job: Job, folder: Path) -> None:
     save_tree(folder / "initial.safetensors", {"model": model.state_dict()})
     rule, entry, found = own.rule("rule")
     pruning = Pruning(own, model) if own.inputs.get("pruner") else None
-    resume = Checkpoint(folder / "resume.safetensors", float(job.facts.get("checkpoint_seconds", 10)), own.device)
+    resume = Checkpoint(folder / "resume.safetensors", own)
     phase = Phase(
         session=session_of(own, model, "train", own.inputs["budget"]["train_epochs"]),
         rule=rule,
@@ -117,6 +125,7 @@ def _train(job: Job, folder: Path) -> None:
         "shared": left["shared"],
         "weights": digest(model.state_dict()),
         "device": own.device,
+        "plugins": {name: {"digest": found} for name, (_, _, found) in own.plugins.items()},
         "resumed": resumed is not None,
         "yardstick": job.facts.get("yardstick"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,18 +132,26 @@ def estimate(todo: Plan, records: Iterable[Record], cached: Callable[[str], bool
     return Estimate(total, tuple(sorted(unknown)))
 
 
-def changed_plugins(todo: Plan, registry: Registry, store: Store) -> dict[str, int]:
-    """Return the plugins whose source changed since done records were made, with the number of those records."""
-    known: dict[str, str] = {}
-    for origin in registry.origins:
-        known[origin.plugin] = provenance.source_digest(origin.module)
-    changed: Counter[str] = Counter()
-    wanted = todo.done
-    for path in store.paths(todo.suite.name):
-        if path.stem in wanted:
-            told = read_json(path).get("provenance") or {}
-            changed.update(n for n, facts in told.get("plugins", {}).items() if facts.get("digest") != known.get(n))
-    return {name: changed[name] for name in sorted(changed) if name in known}
+def changed_plugins(todo: Plan, registry: Registry, store: Store, cache: Path) -> dict[str, tuple[int, int]]:
+    """Return the plugins whose source changed under what is kept: how many done records, and how many parents.
+
+    Of parents, those count that pending cells would stand on.
+    """
+    known = {origin.plugin: provenance.source_digest(origin.module) for origin in registry.origins}
+
+    def changed(facts: Mapping[str, Any]) -> list[str]:
+        return [n for n, told in (facts.get("plugins") or {}).items() if n in known and told.get("digest") != known[n]]
+
+    done = (read_json(path) for path in store.paths(todo.suite.name) if path.stem in todo.done)
+    records = Counter(name for record in done for name in changed(record.get("provenance") or {}))
+    kept = [parent_path(cache, key) for key in todo.parents()]
+    parents = Counter(name for path in kept if path.exists() for name in changed(json.loads(path.read_bytes())))
+    return {name: (records[name], parents[name]) for name in sorted({*records, *parents})}
+
+
+def parent_path(cache: Path, key: str) -> Path:
+    """Return the file whose presence says that a parent is trained and kept."""
+    return cache / "parents" / key[:2] / key / "parent.json"
 
 
 class Runner:
@@ -163,7 +172,7 @@ class Runner:
         waiting = self._plan.parents()
         try:
             for key in list(waiting):
-                if (self._settings.cache / "parents" / key[:2] / key / "parent.json").exists():
+                if parent_path(self._settings.cache, key).exists():
                     self._submit_all(waiting.pop(key))
                 else:
                     self._submit(self._job("parent", waiting[key][0]))
@@ -210,9 +219,10 @@ class Runner:
         if ok:
             self._submit_all(standing)
             return
-        for cell in standing:
-            self._fail(self._job("cell", cell), result, stored=False)
-            self._ended(self._job("cell", cell), result)
+        for fallen in (self._job("cell", cell) for cell in standing):
+            self._watcher.finished(fallen, result)
+            self._fail(fallen, result, stored=False)
+            self._ended(fallen, result)
 
     def _blamed(self, job: Job, result: Result) -> Result:
         """Name the stage and the plugin at work as a worker died, for it could not do so itself."""
