@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from synobench import figures, prose
 from synobench.board import Board, Network
@@ -15,12 +15,19 @@ _LEFT = {1, 8}
 _ENTRY = 1
 
 
-def board_text(board: Board, width: int = 100) -> str:
-    """Return the board as text of at most `width` columns, ending in a line feed."""
+def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
+    """Return the board as text of at most `width` columns, ending in a line feed.
+
+    Args:
+        board: the board.
+        width: of a line.
+        more: counters whose headline figures stand in a table of their own.
+    """
     suite = board.suite
     lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
     for network in board.networks:
         lines += [*_network(network, width), ""]
+        lines += [*_further(network, {n: f"{n}.{suite.headlines[n]}" for n in more}, width), ""] if more else []
     if not board.networks:
         lines += ["No run, and none planned.", ""]
     lines += _listed("Failed:", prose.failures(board))
@@ -49,6 +56,17 @@ def _network(network: Network, width: int) -> Iterator[str]:
     yield from _listed("Note:", network.caveats)
 
 
+def _further(network: Network, columns: Mapping[str, str], width: int) -> Iterator[str]:
+    table = [("target", "entry", *columns)]
+    for row in network.rows:
+        told = (figures.amount(row.columns.get(column)) for column in columns.values())
+        table.append((row.target_label, figures.plain(row.label), *told))
+    widths = _widths(table, width)
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    head, *lines = (_line(cells, widths, {0, _ENTRY}) for cells in table)
+    yield from (head, rule, *lines)
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     marks = ((row.best, "*"), (row.few, "f"), (bool(row.missed), "!"), (row.deterministic, "d"))
     accuracy = figures.accuracy(row).removesuffix(" deterministic")
@@ -67,9 +85,9 @@ def _widths(table: Sequence[Sequence[str]], width: int) -> list[int]:
     return widths
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], left: Container[int] = _LEFT) -> str:
     fitted = (text if len(text) <= w else text[: w - 1] + "…" for text, w in zip(cells, widths, strict=True))
-    sides = (str.ljust if i in _LEFT else str.rjust for i in range(len(widths)))
+    sides = (str.ljust if i in left else str.rjust for i in range(len(widths)))
     return "  ".join(side(text, w) for side, text, w in zip(sides, fitted, widths, strict=True))
 
 

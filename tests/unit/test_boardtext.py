@@ -6,7 +6,7 @@ import pytest
 
 from synobench.board import SuiteFacts, build_board
 from synobench.boardtext import board_text
-from synobench.figures import GAP
+from synobench.figures import GAP, amount
 from synobench.testing.records import make_failure, make_inputs, make_record, make_records
 
 MEANS = {"magnitude[scope=global]": (188, 150), "random": (170, 80)}
@@ -83,3 +83,13 @@ def test_escape_sequences_do_not_reach_the_terminal() -> None:
     record = make_record({"name": "a\x1b[31m", "params": {}}, 0.9, 0, 150)
 
     assert "\x1b" not in board_text(board_of([record], question="\x1b]0;title\x07?"))
+
+
+def test_the_figures_of_further_counters_stand_in_a_table_of_their_own() -> None:
+    board = board_of([make_record("none", None, 0), make_record("random", 0.9, 0)])
+    told = board_text(board, more=["effective"])
+
+    assert line_of(told, "target", "entry", "effective")
+    row = board.networks[0].rows[-1]
+    assert line_of(told, "sparsity 90 %", "random").split()[-1] in amount(row.synops).split()
+    assert "target  " not in board_text(board)
