@@ -17,7 +17,7 @@ from synobench.publish import check as compare
 from synobench.publish import publish
 from synobench.registry import Registry
 from synobench.store import Store
-from synobench.suite import Suite, cells
+from synobench.suite import Suite, cells, find_suite
 
 STALE, NOTHING = 1, 3
 
@@ -81,8 +81,6 @@ def check(names: Iterable[str], registry: Registry, root: Path) -> int:
     Returns:
         0 where all are the same, 1 where one is stale, 3 where nothing was compared.
     """
-    from synobench.commands import find_suite
-
     compared, stale = 0, []
     for name in names:
         drift = compare(build(find_suite(name, registry), registry, root), _renderers(registry), root / "boards")

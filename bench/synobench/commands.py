@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synobench import registry as registries
-from synobench.entries import Entry
 from synobench.errors import BenchError, nearest
 from synobench.params import parse_spec, resolve
 from synobench.progress import duration
 from synobench.registry import Registry
 from synobench.store import Store
-from synobench.suite import Suite, parse
+from synobench.suite import find_suite
 
 if TYPE_CHECKING:
     from synobench.runner import Plan, Settings
@@ -29,24 +28,6 @@ Failures = list[tuple[str, dict[str, Any]]]
 
 NOTHING = 3
 """The exit code of a command that found nothing to look at."""
-
-
-def find_suite(name: str, registry: Registry) -> Suite:
-    """Return a suite by its registered name, or read from a TOML file.
-
-    Raises:
-        BenchError: there is none, or it is not well formed.
-    """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise BenchError(f"suite file {name} does not exist")
-        try:
-            return parse(path.read_text(encoding="utf-8"), name)
-        except UnicodeDecodeError:
-            raise BenchError(f"suite file {name} is not UTF-8 text") from None
-    entry: Entry = registry.get("suite", name)
-    return parse(entry.load()(), f"suite {name}")
 
 
 def _load(arguments: Namespace, *, strangers: bool = True) -> Registry:

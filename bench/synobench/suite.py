@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from synobench.entries import Entry, ModelEntry, NeuronEntry, PrunerEntry
@@ -14,7 +15,7 @@ from synobench.protocol import Network, Suite, parse
 from synobench.registry import Registry
 from synobench.store import key_of
 
-__all__ = ["PROTOCOL", "Cell", "Network", "Skipped", "Suite", "cells", "parse", "target_text"]
+__all__ = ["PROTOCOL", "Cell", "Network", "Skipped", "Suite", "cells", "find_suite", "parse", "target_text"]
 
 PROTOCOL = 1
 """Revision of the bench's own protocol (split, seeds, schedule, referee, judging); part of each key."""
@@ -48,6 +49,24 @@ class Skipped:
 
     label: str
     reason: str
+
+
+def find_suite(name: str, registry: Registry) -> Suite:
+    """Return a suite by its registered name, or read from a TOML file.
+
+    Raises:
+        BenchError: there is none, or it is not well formed.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BenchError(f"suite file {name} does not exist")
+        try:
+            return parse(path.read_text(encoding="utf-8"), name)
+        except UnicodeDecodeError:
+            raise BenchError(f"suite file {name} is not UTF-8 text") from None
+    entry: Entry = registry.get("suite", name)
+    return parse(entry.load()(), f"suite {name}")
 
 
 def cells(suite: Suite, registry: Registry) -> tuple[list[Cell], list[Skipped]]:

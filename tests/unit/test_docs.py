@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from synobench import cli, hookspecs, registry
-from synobench.commands import find_suite
 from synobench.entries import KINDS, Entry
 from synobench.ledger import Layer
 from synobench.protocol import Network, Suite
-from synobench.suite import cells
+from synobench.suite import cells, find_suite
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
