@@ -134,17 +134,16 @@ class Job:
 
     def rule(self, role: str) -> tuple[Rule, RuleEntry, Registered]:
         """Make the training rule of a role (``rule`` or ``tune``)."""
-        facts = self.inputs[role]
-        found = self.registry.find("rule", facts["name"])
-        with self.stage.at("make", found):
-            rule: Rule = found.entry.load()(resolve(found.entry.params, facts["params"], f"rule {facts['name']}"))
+        rule, found = self._made("rule", self.inputs[role])
         return rule, found.entry, found  # type: ignore[return-value]
 
     def pruner(self) -> tuple[Any, Registered]:
-        """Make the pruner: what `run` returns, or the parameters themselves where they hold the code."""
-        facts = self.inputs["pruner"]
-        found = self.registry.find("pruner", facts["name"])
+        """Make the pruner."""
+        return self._made("pruner", self.inputs["pruner"])
+
+    def _made(self, kind: str, facts: Mapping[str, Any]) -> tuple[Any, Registered]:
+        """Make what `run` returns, or the parameters themselves where they hold the code."""
+        found = self.registry.find(kind, facts["name"])
         with self.stage.at("make", found):
-            params = resolve(found.entry.params, facts["params"], f"pruner {facts['name']}")
-            made = params if found.entry.run is None else found.entry.load()(params)
-        return made, found
+            params = resolve(found.entry.params, facts["params"], f"{kind} {facts['name']}")
+            return (params if found.entry.run is None else found.entry.load()(params)), found
