@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from synobench import registry as registries
 from synobench.registry import Registry
 from synobench.suite import Cell, cells, parse
+
+# Before torch is imported: tests share their machine, and one thread gives the same sums everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# On a machine that many share, no time of a single example says anything.
+settings.register_profile("shared", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 TINY = Path(__file__).parent / "support" / "tiny_pruners.py"
 

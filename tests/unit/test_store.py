@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synobench import store as stores
@@ -24,7 +24,6 @@ from synobench.testing.records import make_failure, make_record
 texts = st.text('abé☃🜁 "\\/\n\x00', max_size=6)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 plain = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4))
-FEW = settings(max_examples=40, deadline=None)
 tables = st.dictionaries(texts, plain, max_size=5)
 
 
@@ -35,13 +34,11 @@ def shuffled(value: Any) -> Any:
     return tuple(shuffled(v) for v in value) if isinstance(value, list) else value
 
 
-@FEW
 @given(tables)
 def test_a_key_does_not_depend_on_order(value: dict[str, Any]) -> None:
     assert key_of(shuffled(value)) == key_of(value)
 
 
-@FEW
 @given(tables)
 def test_canonical_text_is_json_of_the_same_value_and_its_own_fixpoint(value: dict[str, Any]) -> None:
     text = canonical(value)
@@ -49,13 +46,11 @@ def test_canonical_text_is_json_of_the_same_value_and_its_own_fixpoint(value: di
     assert canonical(json.loads(text)) == text == canonical(json.loads(document(value)))
 
 
-@FEW
 @given(tables, tables)
 def test_different_data_has_different_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert (key_of(one) == key_of(other)) == (canonical(one) == canonical(other))
 
 
-@FEW
 @given(
     st.recursive(st.just(0.0), lambda i: st.lists(i, min_size=1, max_size=2) | st.dictionaries(texts, i, min_size=1))
 )
@@ -113,7 +108,6 @@ def test_what_is_not_plain_data_is_refused_in_one_line(value: Any) -> None:
         assert "\n" not in str(caught.value)
 
 
-@FEW
 @given(st.lists(st.booleans(), max_size=70))
 def test_masks_hold_the_first_image_in_the_highest_bit(hits: list[bool]) -> None:
     data = base64.b64decode(pack_mask(hits))

@@ -81,7 +81,7 @@ REVISED = ("dataset", "model", "rule", "tune", "pruner")
 USUAL: dict[str, Any] = {"pruners": ["none", "magnitude"], "values": [0.5, 0.9], "seeds": [0, 1]}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.sampled_from(["random", "magnitude[scope=layer]", "early", "regrow"]), unique=True),
     st.lists(st.sampled_from([0.1, 0.8, 0.95]), unique=True),
