@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def check_run(todo: Plan, registry: Registry, settings: Settings, site: Path) ->
     Raises:
         BenchError: it cannot.
     """
-    for option, folder in {"--leaderboards": settings.root, "--cache": settings.cache, "--site": site}.items():
-        check_folder(option, folder)
     for _ in Store(settings.root).records(todo.suite.name):
         pass  # The board at the end reads them all: what it would refuse is refused before hours of work.
     check_device(settings.device)
     check_data(todo, registry, settings)
+    for option, folder in {"--leaderboards": settings.root, "--cache": settings.cache, "--site": site}.items():
+        check_folder(option, folder)
 
 
 def check_folder(option: str, folder: Path) -> None:
@@ -37,13 +37,15 @@ def check_folder(option: str, folder: Path) -> None:
     Raises:
         BenchError: it is a file, or may not be written.
     """
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise BenchError(f"{option} {folder}: {there} is a file, not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise BenchError(f"{option} {folder}: {there} cannot be written to; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BenchError(f"{option} {folder} cannot be written to: {error.strerror}; name another folder") from None
 
 
 def check_device(device: str) -> None:
