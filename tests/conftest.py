@@ -101,11 +101,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "yardstick", lambda *_: dict(told))
 
 
-@pytest.fixture
-def job_of(tmp_path: Path, quiet: None) -> Callable[..., dict[str, Any]]:
-    """Return what writes the job of a cell, as the runner does."""
+@pytest.fixture(scope="session")
+def job_in() -> Callable[..., dict[str, Any]]:
+    """Return what writes the job of a cell below a folder, as the runner does."""
 
-    def write(cell: Cell, kind: str = "cell", **more: Any) -> dict[str, Any]:
+    def write(cell: Cell, folder: Path, kind: str = "cell", **more: Any) -> dict[str, Any]:
         return {
             "job": kind,
             "key": cell.key if kind == "cell" else cell.parent_key,
@@ -114,8 +114,8 @@ def job_of(tmp_path: Path, quiet: None) -> Callable[..., dict[str, Any]]:
             "inputs": dict(cell.inputs),
             "parent": dict(cell.parent),
             "parent_key": cell.parent_key,
-            "root": str(tmp_path / "leaderboards"),
-            "cache": str(tmp_path / "cache"),
+            "root": str(folder / "leaderboards"),
+            "cache": str(folder / "cache"),
             "plugins": [str(TINY)],
             "strict": True,
             "offline": True,
@@ -124,3 +124,9 @@ def job_of(tmp_path: Path, quiet: None) -> Callable[..., dict[str, Any]]:
         }
 
     return write
+
+
+@pytest.fixture
+def job_of(job_in: Callable[..., dict[str, Any]], tmp_path: Path, quiet: None) -> Callable[..., dict[str, Any]]:
+    """Return what writes the job of a cell below the test's own folder."""
+    return lambda cell, *more, **fields: job_in(cell, tmp_path, *more, **fields)

@@ -35,14 +35,16 @@ class Regrow:
         rounds.append(i)
         if i % self.every:
             return None
-        scores = bench.mean_gradients(1) if len(rounds) % 2 else {n: w.abs() for n, w in bench.prunable.items()}
+        odd = (i // self.every) % 2
+        scores = bench.mean_gradients(1) if odd else {n: w.abs() for n, w in bench.prunable.items()}
         masks = {n: s.abs() > s.abs().flatten().median() for n, s in scores.items()}
-        return Proposal(masks, measurements={"rounds": float(len(rounds)), **growth(bench, masks)})
+        bench.state["grown"] = bench.state.get("grown", 0) + grown(bench, masks)
+        return Proposal(masks, measurements={"rounds": len(rounds), "grown": bench.state["grown"]})
 
 
-def growth(bench: Any, masks: Any) -> dict[str, float]:
+def grown(bench: Any, masks: Any) -> int:
     """Return how many weights that are zero now may grow again."""
-    return {"grown": float(sum(int((masks[n] & (w == 0)).sum()) for n, w in bench.prunable.items()))}
+    return sum(int((masks[n] & (w == 0)).sum()) for n, w in bench.prunable.items())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def feed(count: int, channels: int = 1) -> Feed:
 def test_every_image_comes_once_and_batches_are_counted(total: int, size: int) -> None:
     found = feed(total)
     batches = [labels.tolist() for _, labels in found.batches(size)]
-    assert sum(batches, []) == list(range(total))
+    assert [label for batch in batches for label in batch] == list(range(total))
     assert len(batches) == found.count(size)
     assert all(len(b) == size for b in batches[:-1])
 

@@ -48,7 +48,7 @@ def test_a_stage_that_breaks_stays_told() -> None:
 @pytest.fixture
 def job(suite_cells: Cells, job_of: Callable[..., dict[str, Any]]) -> Callable[..., Job]:
     def make(**fields: Any) -> Job:
-        return Job(job_of(suite_cells(**fields)[0]), lambda event: None)
+        return Job(job_of(suite_cells(**fields)[0]), lambda _: None)
 
     return make
 

@@ -118,6 +118,6 @@ def test_a_neuron_gets_the_equation_of_the_inputs(registry: Registry, suite_cell
     seen: list[Any] = []
     entry = registry.get("neuron", "fused")
     kind = entry.load()
-    monkeypatch.setattr(type(entry), "load", lambda self: lambda eq: seen.append(eq) or kind(eq), raising=True)
+    monkeypatch.setattr(type(entry), "load", lambda _: lambda eq: seen.append(eq) or kind(eq), raising=True)
     built(suite_cells(model="snn-conv[width=2]", more="neuron = 'fused[tau=4,threshold=0.5]'"), registry)
     assert [(e.tau, e.threshold) for e in seen] == [(4.0, 0.5)] * 2

@@ -188,7 +188,7 @@ def test_the_cost_goes_where_it_is_charged() -> None:
 def test_no_epochs_change_nothing() -> None:
     model = net()
     before = values(model)
-    run = phase(model, epochs=0, saved=lambda tree: None)
+    run = phase(model, epochs=0, saved=lambda _: None)
     run.run()
     assert same(values(model), before)
     assert run.curve == []

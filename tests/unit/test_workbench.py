@@ -70,8 +70,8 @@ def bench(target: Target | None = None, model: nn.Module | None = None, **tools:
         "meter": Meter(),
         "count": count,
         "tune": refuse,
-        "once": lambda name, make: make(),
-        "notify": lambda event: None,
+        "once": lambda _, make: make(),
+        "notify": lambda _: None,
     }
     return Workbench(model or Net(), Tools(**{**usual, **tools}), target or Target("sparsity", 0.5))
 
@@ -263,7 +263,7 @@ def test_once_seals_the_target_and_unseals_it_after() -> None:
         with pytest.raises(ContractError, match=r"the target was read inside once\(\)"):
             found.once("scores", make)
         assert found.target.value == 0.5
-    assert found.once("scores", lambda: found.evaluate()).synops is None
+    assert found.once("scores", found.evaluate).synops is None
     assert not hasattr(found, "goal")
 
 
