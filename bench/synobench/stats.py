@@ -12,11 +12,19 @@ from dataclasses import dataclass
 
 from scipy import special
 
+from synobench.errors import BenchError
+
 LEVEL = 0.95
 """The two-sided level of every interval, unless it says otherwise."""
 
+ALPHA = 0.05
+"""The probability of any false claim that a family of verdicts takes."""
+
 POWER = 0.8
 """The probability of detection behind "the smallest difference that could have been seen"."""
+
+HALF_POINT = 0.005
+"""Half a point of accuracy: two entries within it count as the same."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,19 @@ class Estimate:
         return abs(value - self.mean) <= self.half
 
 
+def finite(values: Iterable[float], what: str = "the values") -> list[float]:
+    """Return `values` as a list.
+
+    Raises:
+        BenchError: one of them is NaN or infinite.
+    """
+    held = list(values)
+    for value in held:
+        if not math.isfinite(value):
+            raise BenchError(f"{what} hold {value}: statistics need finite numbers, leave out what was not measured")
+    return held
+
+
 def mean(values: Sequence[float]) -> float:
     """Return the mean, exactly the value itself where all are equal."""
     if not values:
@@ -77,7 +98,13 @@ def standard_deviation(values: Sequence[float]) -> float:
 
 
 def t_quantile(probability: float, df: int) -> float:
-    """Return the quantile of Student's t with `df` degrees of freedom."""
+    """Return the quantile of Student's t with `df` degrees of freedom.
+
+    Raises:
+        ValueError: `probability` does not lie between 0 and 1.
+    """
+    if not 0 < probability < 1:
+        raise ValueError("a level lies between 0 and 1, as 0.95")
     return float(special.stdtrit(df, probability))
 
 
@@ -86,8 +113,9 @@ def interval(values: Iterable[float], level: float = LEVEL) -> Estimate:
 
     Raises:
         ValueError: there is no value.
+        BenchError: a value is NaN or infinite.
     """
-    held = list(values)
+    held = finite(values)
     centre, n = mean(held), len(held)
     if n == 1:
         return Estimate(n, centre, None, None, centre, centre)
@@ -125,6 +153,27 @@ def smallest_difference(sd: float, n: int, power: float = POWER, level: float = 
     critical = t_quantile((1 + level) / 2, n - 1)
     shift = float(special.nctdtrinc(n - 1, 1 - power, critical))
     return shift * sd / math.sqrt(n)
+
+
+def seeds_needed(
+    sd: float, difference: float = HALF_POINT, power: float = POWER, level: float = LEVEL, least: int = 2
+) -> int:
+    """Return the least number of seeds, `least` or more, at which a paired t-test sees `difference`.
+
+    Args:
+        sd: standard deviation of the paired differences.
+        difference: the true difference to be seen, above 0.
+        power: the wanted probability of detection.
+        level: the level of the two-sided interval.
+        least: the number to begin with.
+    """
+    if not difference > 0:
+        raise ValueError("only a difference above 0 can be seen")
+    normal = float(special.ndtri((1 + level) / 2) + special.ndtri(power))
+    n = max(2, least, math.ceil((normal * sd / difference) ** 2))  # Student's t asks for a few more, never for fewer
+    while smallest_difference(sd, n, power, level) > difference:
+        n += 1
+    return n
 
 
 def sampling_error(accuracy: float, images: int, level: float = LEVEL) -> float:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 
 from synobench import stats
+from synobench.errors import BenchError
 
 VALUES = [0.91, 0.93, 0.925, 0.89, 0.905]
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -103,6 +104,36 @@ def test_smallest_difference_is_seen_four_times_in_five(n: Any) -> None:
 def test_smallest_difference_needs_two_pairs() -> None:
     with pytest.raises(ValueError, match="two pairs"):
         stats.smallest_difference(1.0, 1)
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.001, 0.004, 0.02, 0.5])
+@pytest.mark.parametrize("keywords", [{}, {"power": 0.9, "level": 0.9}, {"level": 0.99}])
+def test_seeds_needed_are_the_fewest_that_see_it(sd: float, keywords: Any) -> None:
+    n = stats.seeds_needed(sd, 0.005, **keywords)
+
+    assert stats.smallest_difference(sd, n, **keywords) <= 0.005
+    assert n == 2 or stats.smallest_difference(sd, n - 1, **keywords) > 0.005
+    assert stats.seeds_needed(sd, 0.005, least=n + 3, **keywords) == n + 3
+
+
+def test_seeds_needed_for_no_difference() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        stats.seeds_needed(0.1, 0.0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_refused_in_one_line(wrong: float) -> None:
+    with pytest.raises(BenchError, match=f"hold {wrong}") as told:
+        stats.interval([0.1, wrong])
+    assert "\n" not in str(told.value)
+    with pytest.raises(BenchError):
+        stats.paired({0: wrong}, {0: 0.1})
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95, math.nan])
+def test_a_level_lies_between_zero_and_one(level: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        stats.interval([0.1, 0.2], 2 * level - 1)
 
 
 def test_sampling_error_of_ten_thousand_images() -> None:
