@@ -24,7 +24,7 @@ from synobench.fanout import COUNTED
 from synobench.ledger import INPUT, Ledger
 from synobench.sites import Emitter, Site
 from synobench.tally import Tallier
-from synobench.tracing import Fired, Tag, Tracer, is_neuron
+from synobench.tracing import Fired, Tag, Tracer, has_weights, is_neuron
 
 _log = logging.getLogger(__name__)
 
@@ -167,11 +167,13 @@ class Recorder:
         self._busy.add(name)
         if self._tracer is not None:
             self._tracer.enter(name, module)
-        out = method(*args, **kwargs)
+        spiking = is_neuron(module)
+        # what neurons do inside are their updates; looking at each operation would cost more than they do
+        with self._unseen() if spiking and not has_weights(module) else nullcontext():
+            out = method(*args, **kwargs)
         self._busy.discard(name)
         if isinstance(module, COUNTED):
             self._count_layer(name, module, args[0] if args else kwargs["input"], out)
-        spiking = is_neuron(module)
         self._count_fired(name, (args, kwargs), out, _pool(method, args, kwargs) if spiking else 1, spiking)
         return out
 
@@ -197,7 +199,7 @@ class Recorder:
                 self._watched[fired].add(spikes, self._batch, self._steps, self._tally)
 
     def _unseen(self) -> AbstractContextManager[None]:
-        return self._tracer.muted() if self._tracer is not None else nullcontext()
+        return self._tracer.aside() if self._tracer is not None else nullcontext()
 
     def _emitter(self, name: str, tag: Tag | None, area: int, spiking: bool) -> Emitter:
         origins = tag.origins if tag is not None else frozenset()

@@ -49,10 +49,10 @@ class Tallier:
             torch.sub(sign, row, out=rest)
             # terms of one sign cannot cancel: the sum is zero only where each x equals its sign
             unit = not bool(rest.abs_().sum(dtype=wide))
-        negative = bool(row.min() < 0) if row.numel() else False
-        if negative:
-            sign.abs_()
         counts = sign.sum(0, dtype=wide).to(torch.int64)
+        negative = _negatives(row, sign, counts)
+        if negative:
+            counts = sign.abs_().sum(0, dtype=wide).to(torch.int64)
         if unit:
             return Tally(counts, counts, True, negative)
         sizes = torch.abs(row, out=rest) if negative else row
@@ -63,3 +63,11 @@ class Tallier:
         if key not in self._scratch:
             self._scratch[key] = (torch.empty_like(row), torch.empty_like(row))
         return self._scratch[key]
+
+
+def _negatives(row: Tensor, sign: Tensor, counts: Tensor) -> bool:
+    """Tell whether a value is below zero: whether the signs add up to less than their squares do."""
+    if row.dtype in (torch.float32, torch.float64) and row.numel() < 2**24:  # whole numbers that a float32 holds
+        flat = sign.reshape(-1)
+        return int(torch.dot(flat, flat)) != int(counts.sum())
+    return row.numel() > 0 and bool(row.min() < 0)

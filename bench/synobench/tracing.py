@@ -73,6 +73,11 @@ def is_neuron(module: nn.Module) -> bool:
     return getattr(module, "spiking", False) is True and not any(isinstance(m, COUNTED) for m in module.modules())
 
 
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module holds a matrix that it may multiply by."""
+    return any(p.dim() > 1 for p in (*module.parameters(), *module.buffers()))
+
+
 def is_activation(module: nn.Module) -> bool:
     """Whether a module is one of torch's activations."""
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
@@ -88,7 +93,6 @@ class Tracer(TorchDispatchMode):
         self._tags: dict[int, tuple[StorageWeakRef, Tag]] = {}
         self._stack: list[_Frame] = []
         self._calls: Counter[str] = Counter()
-        self._muted = False
 
     def tag(self, value: Any) -> Tag | None:
         """Return the merged tag of the tensors in `value`; None where nothing is known of them."""
@@ -110,13 +114,13 @@ class Tracer(TorchDispatchMode):
         self._stack.clear()
 
     @contextmanager
-    def muted(self) -> Iterator[None]:
-        """Do not look at the operations inside: they are the bench's own."""
-        self._muted = True
+    def aside(self) -> Iterator[None]:
+        """Do not look at the operations inside."""
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            self._muted = False
+            self.__enter__()  # type: ignore[no-untyped-call]
 
     def enter(self, name: str, module: nn.Module) -> None:
         """Note that `module` begins."""
@@ -152,7 +156,7 @@ class Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         kind, name = _classify(func)
-        if self._muted or (kind != "product" and self._inside("neuron")):
+        if kind != "product" and self._inside("neuron"):
             return out  # what a neuron layer does inside are its updates
         inputs = (args, {k: v for k, v in kwargs.items() if k != "out"})
         tag = self.tag(inputs)

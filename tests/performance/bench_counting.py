@@ -1,12 +1,14 @@
 """What counting costs: passes over `snn-conv` with nobody counting, with the recorder, and with two peers' counters.
 
 Run as a script; see COUNTING.md beside it. All sides have the same network and batches, take turns in one process, and
-count the same samples. The recorder's figure holds its whole life: first pass, ordinary passes and the ledger.
+count the same samples. Times are CPU seconds of the process, which other people's work on the machine disturbs least.
+The recorder's figure holds its whole life: the first pass, which learns the network, all others, and the ledger.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -32,7 +34,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--backends", nargs="+", default=["fused", "spikingjelly"], help="neurons of the network")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--batches", type=int, default=16, help="forward passes a turn")
@@ -42,7 +44,7 @@ def _options() -> argparse.Namespace:
 
 
 def measure(width: int, backend: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Time all sides in turns; return the medians of their seconds and of their ratios to the plain side."""
+    """Time all sides in turns; return the medians of their CPU seconds and of their ratios to the plain side."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -60,9 +62,9 @@ def measure(width: int, backend: str, options: argparse.Namespace) -> dict[str, 
         times: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(options.rounds):
             for name, side in sides.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 side()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     ratios = {n: statistics.median(t / p for t, p in zip(ts, times["plain"], strict=True)) for n, ts in times.items()}
     return {
         "width": width,
@@ -70,23 +72,22 @@ def measure(width: int, backend: str, options: argparse.Namespace) -> dict[str, 
         "batch": options.batch,
         "steps": options.steps,
         "threads": options.threads,
-        "ms a pass": {n: round(1000 * statistics.median(ts) / len(batches), 2) for n, ts in times.items()},
+        "CPU ms a pass": {n: round(1000 * statistics.median(ts) / len(batches), 2) for n, ts in times.items()},
         "ratio": {n: round(r, 3) for n, r in ratios.items()},
     }
 
 
 def build(width: int, backend: str, steps: int) -> Any:
     """Return `snn-conv`, ready to judge, with enough current that both layers fire."""
-    from synobench.entries import KINDS
     from synobench.neurons import LIF
     from synobench.params import resolve
     from synobench_models import synobench_models
 
-    assert "model" in KINDS
     entry = next(e for e in synobench_models() if e.name == "snn-conv")
-    module = __import__({"fused": "synobench_neurons"}.get(backend, f"synobench_{backend}"))
-    neuron = next(iter(module.synobench_neurons()))
-    net = entry.load()(resolve(entry.params, {"width": width, "steps": steps}, "snn-conv"), (1, 28, 28), 10, lambda: neuron.load()(LIF()))
+    family = importlib.import_module({"fused": "synobench_neurons"}.get(backend, f"synobench_{backend}"))
+    neuron = next(iter(family.synobench_neurons())).load()
+    params = resolve(entry.params, {"width": width, "steps": steps}, "snn-conv")
+    net = entry.load()(params, (1, 28, 28), 10, lambda: neuron(LIF()))
     for name, weight in net.named_parameters():
         if name.endswith("weight"):
             weight.data.mul_(3)

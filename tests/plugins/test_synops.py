@@ -93,6 +93,7 @@ def drawn(seed: int, pool: str = "max", groups: bool = True) -> tuple[Net, list[
         value.data.normal_(0, 0.5)
         if value.dim() > 1:
             value.data[torch.rand_like(value) < 0.5] = 0
+            value.data.view(-1)[0] = 0.3  # SpikingJelly takes weights of 0 and 1 for spikes
     net.norm.running_mean.normal_()
     return net, x
 

@@ -184,6 +184,26 @@ def test_zero_bias_and_negative_zero_do_not_count() -> None:
     assert facts.negative
 
 
+def test_how_the_input_lies_in_memory_changes_nothing() -> None:
+    layer, x = seeded(nn.Linear(6, 3)), image(5, shape=(6,)).relu()
+    lies = (x, x.t().contiguous().t(), torch.stack([x, x], -1)[..., 0])
+    assert len({record(layer, y).digest for y in lies}) == 1
+    (wide,) = record(layer, x[:1].expand(5, 6)).layers
+    assert wide.fanout == 5 * 3 * int((x[0] != 0).sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_precision_is_told_and_changes_no_count(dtype: torch.dtype) -> None:
+    layer, x = seeded(nn.Linear(6, 3)), image(3000, shape=(6,))
+    x[x.abs() < 0.3] = 0
+    (exact,), (other,) = record(layer, x).layers, record(layer.to(dtype), x.to(dtype)).layers
+    bits = torch.finfo(dtype).bits
+    assert (other.weight_bits, other.activation_bits) == (bits, bits)
+    assert (other.events, other.fanout, other.effective) == (exact.events, exact.fanout, exact.effective)
+    assert other.events > 2**12
+    assert other.negative
+
+
 # --- kinds of input ----------------------------------------------------------------------------------------------
 
 
