@@ -28,7 +28,7 @@ EACH_UPDATE = frozenset({"step", "adjust", "penalty"})
 @functools.lru_cache(maxsize=4)
 def registry_of(plugins: tuple[str, ...], strict: bool) -> Registry:
     """Load the plugins of a job, once a process."""
-    return registries.load(plugins, strict=strict)
+    return registries.load(plugins, strict=strict, quiet=True)
 
 
 @functools.lru_cache(maxsize=2)

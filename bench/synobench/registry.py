@@ -180,18 +180,24 @@ class Registry:
         return results
 
 
-def load(files: Iterable[str | Path] = (), *, strict: bool = False, strangers: bool = True) -> Registry:
+def load(
+    files: Iterable[str | Path] = (), *, strict: bool = False, strangers: bool = True, quiet: bool = False
+) -> Registry:
     """Load the installed plugins, the built-in ones first, then local files.
 
     Args:
         files: plugin files (`-p`).
         strict: raise at the first broken plugin.
         strangers: whether plugins of other distributions are imported at all.
+        quiet: do not tell of broken plugins; whoever asked for the run has been told.
 
     Raises:
         BenchError: a file does not exist, or a plugin is broken and `strict` holds.
     """
     registry = Registry(strict=strict)
+    aloud = registry.warn
+    if quiet:
+        registry.warn = lambda _: None
     disabled = {name.strip() for name in os.environ.get("SYNOBENCH_DISABLE", "").split(",")}
     for origin, entry_point in _installed():
         if origin.plugin not in disabled and (strangers or origin.distribution == HOME):
@@ -202,6 +208,7 @@ def load(files: Iterable[str | Path] = (), *, strict: bool = False, strangers: b
             raise BenchError(f"plugin file {file} does not exist")
         if path.stem not in disabled:
             registry.add(Origin(path.stem, "local file", "", str(file)), partial(_import_file, path))
+    registry.warn = aloud
     return registry
 
 
