@@ -135,8 +135,10 @@ def _ledger(outcome: Mapping[str, Any], sidecar: Path) -> Iterator[str]:
     vectors = unpack_vectors(sidecar.read_bytes())
     # Reading with the vectors checks that they are those of the record's digest.
     ledger = Ledger.from_record(outcome["ledger"], vectors)
-    for layer in ledger.layers:
-        yield from _totals(layer, vectors[layer.name])
+    wrong = [told for layer in ledger.layers for told in _totals(layer, vectors[layer.name])]
+    yield from wrong
+    if wrong:
+        return
     nonzero = {layer.name: layer.nonzero for layer in ledger.layers}
     for facts in outcome["sparsity"]["layers"]:
         name = str(facts["name"]).removesuffix(".weight")
