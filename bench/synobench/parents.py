@@ -53,7 +53,7 @@ class Checkpoint:
                 return tree
         except Exception:  # noqa: BLE001 - losing a checkpoint costs time, trusting a broken one costs the result
             pass
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
         return None
 
     def save(self, tree: Any) -> None:
