@@ -161,7 +161,7 @@ def _synops_scale(rows: Sequence[Row]) -> Scale:
     if low > 0 and high / low > WIDE:
         floor = low / 100
         ticks = [m * 10.0**e for e in range(-3, 15) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-        return Scale(lambda v: math.log10(max(v, floor)), _thinned(ticks, 4), _operations, log=True)
+        return Scale(lambda v: math.log10(max(v, floor)), _thinned(ticks, 3), _operations, log=True)
     step = _step(high - low or high or 1.0)
     ticks = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return Scale(float, tuple(ticks), _operations, log=False)
