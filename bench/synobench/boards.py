@@ -83,9 +83,10 @@ def check(names: Iterable[str], registry: Registry, root: Path) -> int:
     """
     compared, stale = 0, []
     for name in names:
-        drift = compare(build(find_suite(name, registry), registry, root), _renderers(registry), root / "boards")
+        built = build(find_suite(name, registry), registry, root)
+        drift = compare(built, _renderers(registry), root / "boards")
         compared += drift.compared
-        stale += [f"{name}/{file}" for file, _ in drift.stale]
+        stale += [f"{built.suite.name}/{file}" for file, _ in drift.stale]
         for _, diff in drift.stale:
             print(diff)
     print(f"{compared} files compared, {len(stale)} stale{': ' if stale else ''}{', '.join(stale)}")

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,7 +96,8 @@ def plan(suite: Suite, registry: Registry, store: Store, only: Sequence[str] = (
 
 
 def _matches(label: str, pattern: str) -> bool:
-    return fnmatch(label, pattern) if any(c in pattern for c in "*?") else pattern in label
+    # Brackets stand for themselves, for labels are full of them: "*[widths=24]*" means what it says.
+    return fnmatchcase(label, pattern.replace("[", "[[]")) if any(c in pattern for c in "*?") else pattern in label
 
 
 @dataclass(frozen=True)

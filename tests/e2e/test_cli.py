@@ -251,7 +251,7 @@ def test_plan_tells_done_and_pending(call: Call, store: Path) -> None:
             path.unlink()
     lines = call("plan", "tiny.toml")[1].splitlines()
     assert lines[-1].startswith("tiny 1.0: 6 done, 6 pending; no record tells how long digits/snn-conv")
-    only = call("plan", "tiny.toml", "--only", "mlp*seed=0", "--json")[1]
+    only = call("plan", "tiny.toml", "--only", "*[widths=24]/*seed=0", "--json")[1]
     assert set(json.loads(only)["cells"].values()) == {"done"}
     assert len(json.loads(only)["cells"]) == 3
 
