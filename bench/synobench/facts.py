@@ -98,7 +98,7 @@ def _provenance(site: Site) -> dict[str, Any]:
         "negative": site.negative,
         "steps": site.steps,
         "calls": site.calls,
-        "repeated": site.steps > 1 and not site.spiking and (site.repeated or site.calls == 1),
+        "repeated": site.repeated and not site.spiking,
         "weight_bits": site.bits[0],
         "activation_bits": site.bits[1],
     }

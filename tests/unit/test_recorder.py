@@ -333,6 +333,24 @@ def test_later_steps_count_as_the_first_does() -> None:
     assert ledger.layers[0].fanout == 24
 
 
+def test_a_layer_used_twice_a_step_adds_up_within_the_step() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for step in range(3):
+                self.fc(x * float(step > 0))
+                self.fc(x)
+            return x
+
+    ledger = record(Twice(), torch.ones(2, 4), steps=3)
+    assert ledger.vectors is not None
+    assert ledger.vectors["fc"]["steps"] == [8, 16, 16]
+    assert (ledger.layers[0].calls, ledger.layers[0].dense) == (6, 6 * 2 * 16)
+
+
 def test_twice_the_steps_is_twice_the_operations() -> None:
     # without memory each step repeats the one before
     short, long = (by_name(record(seeded(Net(steps=t, beta=0.0)), image(4), steps=t)) for t in (3, 6))
@@ -520,6 +538,22 @@ def test_buffers_written_in_place_keep_their_source() -> None:
 
     facts = by_name(record(Buffered(), torch.randn(3, 4)))
     assert facts["second"].source == ("first",)
+
+
+def test_what_a_layer_reads_in_part_was_sent_as_a_whole() -> None:
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.relu, self.second = nn.Linear(4, 6), nn.ReLU(), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.relu(self.first(x))[:, :3])
+
+    net, x = Part(), torch.randn(5, 4)
+    facts = by_name(record(net, x, x))
+    sent = net.first(x) > 0
+    assert facts["first"].output_events == 2 * int(sent.sum()) > facts["second"].events
+    assert facts["second"].events == 2 * int(sent[:, :3].sum())
 
 
 def test_a_source_that_cannot_be_followed_is_a_gap() -> None:
