@@ -145,9 +145,17 @@ def changed_plugins(todo: Plan, registry: Registry, store: Store, cache: Path) -
 
     done = (read_json(path) for path in store.paths(todo.suite.name) if path.stem in todo.done)
     records = Counter(name for record in done for name in changed(record.get("provenance") or {}))
-    kept = [parent_path(cache, key) for key in todo.parents()]
-    parents = Counter(name for path in kept if path.exists() for name in changed(json.loads(path.read_bytes())))
+    parents = Counter(name for key in todo.parents() for name in changed(_kept_facts(parent_path(cache, key))))
     return {name: (records[name], parents[name]) for name in sorted({*records, *parents})}
+
+
+def _kept_facts(path: Path) -> dict[str, Any]:
+    """Return what is kept of a parent; nothing of one that is absent or damaged, for its own job says so."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def parent_path(cache: Path, key: str) -> Path:

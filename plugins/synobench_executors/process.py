@@ -17,7 +17,7 @@ from typing import Any
 from synobench.worker import worker_environment
 
 TAIL = 4000
-"""Bytes of a dead worker's stderr that its failure quotes."""
+"""Characters of a dead worker's stderr that its failure quotes."""
 
 
 class WorkerDiedError(Exception):
@@ -142,8 +142,10 @@ class Worker:
 
     def _died(self) -> WorkerDiedError:
         code = self._reap(1.0)
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - TAIL))
-        trace = self._errors.read().decode(errors="replace")
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 10 * TAIL))
+        lines = self._errors.read().decode(errors="replace").splitlines(keepends=True)
+        # After a crash Python lists hundreds of modules, which would push the stack itself out of what is quoted.
+        trace = "".join(line for line in lines if not line.startswith("Extension modules: "))[-TAIL:]
         return WorkerDiedError(f"the worker process died: exit {code}{_meaning(code)}", trace)
 
 

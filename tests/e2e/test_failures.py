@@ -118,14 +118,15 @@ def test_the_summary_tells_each_cause_once_with_its_run(failing: Bench) -> None:
     assert told[-1].startswith("synobench: 6 runs failed; tracebacks lie in ")
 
 
-def test_plan_and_board_show_what_failed(failing: Bench) -> None:
+def test_plan_shows_what_failed_and_the_board_does_not(failing: Bench) -> None:
     lines = failing("plan", "tiny.toml", "-p", "failing.py").stdout.splitlines()
     assert sum(line.startswith("failed ") for line in lines) == 6
     assert next(line for line in lines if "/raises/" in line).endswith(": prune: ValueError: no such luck")
     assert lines[-1].startswith("tiny 1.0: 1 done, 6 failed; about ")
     states = json.loads(failing("plan", "tiny.toml", "-p", "failing.py", "--json").stdout)["cells"]
     assert sorted(states.values()) == ["done"] + ["failed"] * 6
-    assert "no such luck" in (failing.store / "boards" / "tiny" / "README.md").read_text()
+    # Failures are not committed, so that a board which tells of them would be stale in every clone.
+    assert "no such luck" not in (failing.store / "boards" / "tiny" / "README.md").read_text()
 
 
 @pytest.mark.slow
