@@ -103,7 +103,7 @@ def _bits(mask: str, total: int) -> int:
     bits, spare = int.from_bytes(held, "big"), -total % 8
     if bits & ((1 << spare) - 1):
         raise BenchError(f"a hit mask has bits behind its last image, number {total}")
-    return bits >> spare
+    return bits
 
 
 def _signed_sums(values: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

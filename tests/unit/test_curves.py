@@ -70,6 +70,9 @@ def test_just_one_point_of_loss_is_within_it() -> None:
 
     assert compression_at_loss({0: steps}).value == pytest.approx(2.0)
     assert compression_at_loss({0: curve((0.96, 2.0), dense=Point(0.97, 1.0))}).bounded == (0,)
+    rounded = curve((4906 / 10000, 2.0), dense=Point(5006 / 10000, 1.0))
+    assert rounded.points[0].accuracy < rounded.dense.accuracy - 0.01
+    assert compression_at_loss({0: rounded}).bounded == (0,)
 
 
 def test_the_first_crossing_counts() -> None:

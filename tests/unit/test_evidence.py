@@ -92,9 +92,12 @@ def test_floor_is_reached_where_all_agree(n: int) -> None:
 
 
 def test_equal_decimals_are_ties() -> None:
-    values = [0.93 - 0.91, 0.95 - 0.93, -(0.97 - 0.95)]
+    steps = [0.93 - 0.91, 0.95 - 0.93, 0.97 - 0.95, 0.99 - 0.97, 0.41 - 0.37]
 
-    assert sign_flip(values).p == enumerated([1, 1, -1]) == 1.0
+    assert len(set(steps)) > 2
+    for signs in itertools.product((-1, 1), repeat=5):
+        twins = [s * u for s, u in zip(signs, (1, 1, 1, 1, 2), strict=True)]
+        assert sign_flip(s * d for s, d in zip(signs, steps, strict=True)).p == enumerated(twins)
 
 
 def test_all_zero_says_nothing() -> None:

@@ -170,6 +170,18 @@ def test_needed_is_more_than_there_are() -> None:
     assert (found.verdict, found.needed) == (OPEN, 7)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_differences_of_decimals_are_the_same_but_for_rounding(turn: int) -> None:
+    (found,) = compare(
+        {"a": (by_seed([0.93, 0.95, 0.97]), by_seed([0.91, 0.93, 0.95]))}
+        if turn > 0
+        else {"a": (by_seed([0.91, 0.93, 0.95]), by_seed([0.93, 0.95, 0.97]))}
+    )
+
+    assert 0 < found.difference.sd < 1e-15
+    assert (found.constant, found.verdict) == (True, OPEN)
+
+
 @pytest.mark.parametrize("gap", [0.02, 0.0, -0.02])
 def test_the_same_difference_at_every_seed_gives_no_verdict(gap: float) -> None:
     b = [0.91, 0.93, 0.95, 0.97, 0.89]

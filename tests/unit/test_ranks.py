@@ -137,5 +137,11 @@ def test_cliques_are_all_maximal_groups(drawn: tuple[int, set[tuple[int, int]]])
     assert list(found) == sorted(found)
 
 
+def test_no_part_of_a_clique_is_one() -> None:
+    rings = [("a", "b"), ("b", "c"), ("a", "c"), ("d", "e"), ("e", "f"), ("d", "f")]
+
+    assert cliques("abcdef", rings) == (("a", "b", "c"), ("d", "e", "f"))
+
+
 def test_a_clique_need_not_be_a_row_of_neighbours() -> None:
     assert cliques("abcd", [("a", "c"), ("c", "d"), ("b", "d")]) == (("a", "c"), ("b", "d"), ("c", "d"))

@@ -96,12 +96,12 @@ def test_bootstrap_of_one_block_is_the_enumerated_one() -> None:
 def test_bootstrap_has_its_own_generator() -> None:
     np.random.seed(1)
     before = np.random.get_state()[1].tolist()
-    first = interquartile_mean(BLOCKS, repeats=CHUNK + 7)
-    turned = {name: dict(reversed(held.items())) for name, held in reversed(BLOCKS.items())}
+    wide = {str(i): by_seed(np.random.default_rng(i).normal(size=5)) for i in range(4)}
+    first = interquartile_mean(wide, repeats=CHUNK + 7)
+    turned = {name: dict(reversed(held.items())) for name, held in reversed(wide.items())}
 
     assert interquartile_mean(turned, repeats=CHUNK + 7) == first
     assert np.random.get_state()[1].tolist() == before
-    wide = {str(i): by_seed(np.random.default_rng(i).normal(size=5)) for i in range(4)}
     assert interquartile_mean(wide, repeats=200).low != interquartile_mean(wide, repeats=200, seed=1).low
 
 
