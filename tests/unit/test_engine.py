@@ -61,6 +61,22 @@ def test_a_record_holds_what_it_must_and_verifies(
     assert verify_suite(Store(tmp_path / "leaderboards"), "tiny", registry) == (1, [])
 
 
+def test_hits_are_told_image_by_image(suite_cells: Cells, job_of: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = engine.judged
+
+    def told(*arguments: Any) -> Any:
+        assert sum(len(ranks) for ranks in honest(*arguments)) == 360
+        yield torch.tensor([0, 1, 4, 5, 9, 2**31, 0])
+        yield torch.tensor([3, 0])
+
+    monkeypatch.setattr(engine, "judged", told)
+    (cell,) = suite_cells(train=1)
+    test = record_of(cell, job_of(cell))["outcome"]["test"]
+    masks = {name: "".join(f"{byte:08b}" for byte in base64.b64decode(score["mask"])) for name, score in test.items()}
+    assert masks == {"top1": "1000001010000000", "top5": "1110001110000000"}
+    assert {name: (score["hits"], score["total"]) for name, score in test.items()} == {"top1": (3, 9), "top5": (6, 9)}
+
+
 def test_costs_go_to_their_phases_and_a_parents_to_each_record(suite_cells: Cells, job_of: Jobs) -> None:
     first, second = (record_of(c, job_of(c))["cost"] for c in suite_cells(values=[0.5, 0.9]))
     assert first["train"] == second["train"]

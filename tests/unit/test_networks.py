@@ -55,6 +55,18 @@ def test_state_is_reset_before_every_pass_of_the_network_and_its_copies() -> Non
         assert asked(x).tolist() == asked(x).tolist() == [1.0, 1.0]
 
 
+def test_the_bench_resets_whatever_neuron_it_builds_with(
+    registry: Registry, suite_cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Leaky] = []
+    entry = registry.get("neuron", "fused")
+    monkeypatch.setattr(type(entry), "load", lambda _: lambda _equation: made.append(Leaky()) or made[-1])
+    net = built(suite_cells(model="snn-mlp[widths=8]"), registry)
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(net(x), net(x))
+    assert [neuron.seen for neuron in made] == [1]
+
+
 @pytest.mark.parametrize("model", ["snn-conv[width=2]", "snn-mlp[widths=8]"])
 def test_a_spiking_network_answers_alike_twice(model: str, registry: Registry, suite_cells: Cells) -> None:
     net = built(suite_cells(model=model), registry)

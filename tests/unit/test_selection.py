@@ -27,7 +27,7 @@ def ones(masks: dict[str, Tensor]) -> int:
     return sum(int(m.sum()) for m in masks.values())
 
 
-@given(st.integers(1, 10**6), decimals)
+@given(st.integers(1, 10**6) | st.integers(1, 999).map(lambda k: 10**4 * k), decimals)
 def test_what_is_removed_is_the_ceiling_of_the_decimal(total: int, sparsity: Decimal) -> None:
     removed = total - kept_at_sparsity(total, float(sparsity))
     assert removed == math.ceil(Fraction(sparsity) * total)
@@ -36,7 +36,17 @@ def test_what_is_removed_is_the_ceiling_of_the_decimal(total: int, sparsity: Dec
 
 @pytest.mark.parametrize(
     ("total", "sparsity", "removed"),
-    [(10, 0.9, 9), (10, 0.7, 7), (100, 0.29, 29), (1000, 0.001, 1), (3, 0.5, 2), (7, 0.0, 0), (7, 1.0, 7)],
+    [
+        (10, 0.9, 9),
+        (10, 0.7, 7),
+        (100, 0.29, 29),
+        (1000, 0.001, 1),
+        (100, 0.07, 7),
+        (100, 0.55, 55),
+        (3, 0.5, 2),
+        (7, 0.0, 0),
+        (7, 1.0, 7),
+    ],
 )
 def test_the_decimal_as_written_counts_not_its_binary_neighbour(total: int, sparsity: float, removed: int) -> None:
     assert total - kept_at_sparsity(total, sparsity) == removed
