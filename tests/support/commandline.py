@@ -91,9 +91,9 @@ class Spy:
         """What tells the rule where to write and to look."""
         return {"SPY_LOG": str(self.log), "SPY_HOLD": str(self._hold)}
 
-    def hold(self, phase: str, epoch: int, pruner: str = "") -> None:
-        """Let the next process that comes to this epoch stay in it for ever."""
-        self._hold.write_text(f"{phase} {epoch}")
+    def hold(self, phase: str, epoch: int, times: int = 1) -> None:
+        """Let the process that comes to this epoch for the so many-th time stay in it for ever."""
+        self._hold.write_text(f"{phase} {epoch} {times}")
         self.log.write_text("")
 
     def epochs(self) -> list[tuple[str, int]]:

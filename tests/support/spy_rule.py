@@ -1,7 +1,7 @@
 """The rule `spy`: backprop that writes down each epoch and, once, stays in the one that a file names.
 
-``SPY_LOG`` is the file that it writes to, a line an epoch; ``SPY_HOLD`` holds a phase and an epoch, and is removed as
-that epoch begins. Both stand in the environment, so that no key depends on them.
+``SPY_LOG`` is the file that it writes to, a line an epoch; ``SPY_HOLD`` holds a phase, an epoch and how often it must
+have begun, and is removed as that comes true. Both stand in the environment, so that no key depends on them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def spy(params: Backprop) -> Any:
 
 
 def _held(place: str) -> bool:
-    file = Path(os.environ["SPY_HOLD"])
-    if not file.exists() or file.read_text() != place:
+    file, log = Path(os.environ["SPY_HOLD"]), Path(os.environ["SPY_LOG"])
+    begun = sum(line.startswith(f"{place} ") for line in log.read_text().splitlines())
+    if not file.exists() or file.read_text() != f"{place} {begun}":
         return False
     file.unlink()
     return True
