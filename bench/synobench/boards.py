@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from synobench.board import Board, SuiteFacts, build_board
+from synobench.board.publish import check as compare
+from synobench.board.publish import publish
 from synobench.entries import CounterEntry
 from synobench.errors import BenchError
 from synobench.params import parse_spec, resolve
-from synobench.publish import check as compare
-from synobench.publish import publish
 from synobench.registry import Registry
 from synobench.store import Store
 from synobench.suite import Suite, cells, find_suite

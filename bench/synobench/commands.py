@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> int:
     failed = _execute(todo, registry, settings, arguments) if todo.pending else []
     _tell_failures(failed, arguments.leaderboards / "failures" / todo.suite.name)
     from synobench import boards
-    from synobench.boardtext import board_text
+    from synobench.board.text import board_text
 
     built = boards.build(todo.suite, registry, arguments.leaderboards)
     print(board_text(built))
@@ -185,7 +185,7 @@ def _duration(seconds: float, unknown: tuple[str, ...], todo: Plan) -> str:
 def board(arguments: Namespace) -> int:
     """Build boards, or check the committed ones."""
     from synobench import boards
-    from synobench.boardtext import board_text
+    from synobench.board.text import board_text
 
     registry = _load(arguments, strangers=bool(arguments.more))
     store = Store(arguments.leaderboards)

@@ -15,10 +15,10 @@ from synobench import networks, provenance, seeds
 from synobench.errors import BenchError
 from synobench.jobs import Job, Notify, Stage
 from synobench.ledger import pack_vectors
+from synobench.ledger.recorder import Recorder
 from synobench.networks import steps_of
 from synobench.parents import Checkpoint, Parent, obtain
 from synobench.pruning import Pruning, session_of
-from synobench.recorder import Recorder
 from synobench.registry import Registry
 from synobench.store import SCHEMA, Record, Store, canonical, pack_mask
 from synobench.training import Phase, accuracy_on, judged

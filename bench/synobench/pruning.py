@@ -16,8 +16,8 @@ from synobench.entries import PrunerEntry
 from synobench.errors import ContractError
 from synobench.feed import Batch
 from synobench.jobs import Job
+from synobench.ledger.recorder import Recorder
 from synobench.networks import evaluating, steps_of
-from synobench.recorder import Recorder
 from synobench.rules import Session
 from synobench.store import key_of
 from synobench.surgery import Proposal, Referee

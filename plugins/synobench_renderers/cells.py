@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synobench import figures
-from synobench.board import Board, Network
-from synobench.rows import Row
-from synobench.runs import PHASES
+from synobench.board import Board, Network, figures
+from synobench.board.rows import Row
+from synobench.board.runs import PHASES
 from synobench.stats import Estimate
 
 SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from synobench import prose
-from synobench.board import Board, Network
-from synobench.figures import plain
-from synobench.rows import Row
+from synobench.board import Board, Network, prose
+from synobench.board.figures import plain
+from synobench.board.rows import Row
 from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells, spans
 
 PICTURE = "accuracy-synops.svg"

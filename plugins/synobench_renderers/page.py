@@ -9,10 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from synobench import prose
-from synobench.board import Board, Network
-from synobench.figures import plain
-from synobench.rows import Row
+from synobench.board import Board, Network, prose
+from synobench.board.figures import plain
+from synobench.board.rows import Row
 from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells, spans
 from synobench_renderers.picture import COLOURS, FAINT, INK, PAPER, panels
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from synobench.board import Board, Network
-from synobench.figures import fixed, plain, quantity
-from synobench.rows import Row
+from synobench.board.figures import fixed, plain, quantity
+from synobench.board.rows import Row
 from synobench.stats import Estimate
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synobench.board import Board, Network
-from synobench.figures import exact, plain
-from synobench.rows import Row, headline
-from synobench.runs import COST, PHASES, Run
+from synobench.board.figures import exact, plain
+from synobench.board.rows import Row, headline
+from synobench.board.runs import COST, PHASES, Run
 from synobench.stats import Estimate
 
 Cells = dict[str, str]

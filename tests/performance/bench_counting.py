@@ -107,7 +107,7 @@ def _reset(net: Any) -> None:
 
 
 def _recorded(net: Any, steps: int, batches: list[Any]) -> Any:
-    from synobench.recorder import Recorder
+    from synobench.ledger.recorder import Recorder
 
     recorder = Recorder(net, steps)
     with recorder:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synobench import curves, multiple, robust, stats
+from synobench import stats
+from synobench.stats import curves, multiple, robust
 
 SEEDS = (3, 5, 10)
 SD = 0.004

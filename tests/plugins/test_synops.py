@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from synobench.errors import BenchError
 from synobench.ledger import INPUT, Layer, Ledger
+from synobench.ledger.recorder import Recorder
 from synobench.params import as_dict, resolve
-from synobench.recorder import Recorder
 from synobench_synops import synobench_counters
 
 ENTRIES = {entry.name: entry for entry in synobench_counters()}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from synobench.across import FEWEST_BLOCKS, across, pooled
 from synobench.errors import BenchError
-from synobench.ranks import friedman, signed_rank
+from synobench.stats.across import FEWEST_BLOCKS, across, pooled
+from synobench.stats.ranks import friedman, signed_rank
 
 Values = dict[str, dict[str, float]]
 

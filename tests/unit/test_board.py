@@ -11,8 +11,8 @@ import pytest
 from scipy import stats as oracle
 
 from synobench.board import SuiteFacts, build_board
+from synobench.board.figures import remarks
 from synobench.errors import BenchError
-from synobench.figures import remarks
 from synobench.testing.records import make_failure, make_inputs, make_record, make_records
 
 MEANS = {"magnitude[scope=global]": (188, 150), "magnitude[scope=layer]": (184, 140), "random": (170, 80)}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from synobench.board import SuiteFacts, build_board
-from synobench.boardtext import board_text
-from synobench.figures import GAP, amount
+from synobench.board.figures import GAP, amount
+from synobench.board.text import board_text
 from synobench.testing.records import make_failure, make_inputs, make_record, make_records
 
 MEANS = {"magnitude[scope=global]": (188, 150), "random": (170, 80)}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from synobench.curves import AtLoss, Curve, Point, area, areas, compression_at_loss, synops_at_loss
 from synobench.errors import BenchError
+from synobench.stats.curves import AtLoss, Curve, Point, area, areas, compression_at_loss, synops_at_loss
 
 DENSE = Point(0.95, 1.0, 1000.0)
 

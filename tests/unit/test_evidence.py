@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 
 from synobench.errors import BenchError
-from synobench.evidence import MOST_FLIPS, mcnemar, sign_flip
+from synobench.stats.evidence import MOST_FLIPS, mcnemar, sign_flip
 
 
 def mask(hits: object) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synobench import figures
+from synobench.board import figures
 from synobench.stats import interval
 
 

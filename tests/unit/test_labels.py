@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synobench.labels import full_text, setting_labels, setting_of, short_labels, target_order, target_text
+from synobench.board.labels import full_text, setting_labels, setting_of, short_labels, target_order, target_text
 from synobench.testing.records import make_inputs
 
 

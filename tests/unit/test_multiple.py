@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from synobench import rows
+from synobench.board import rows
 from synobench.errors import BenchError
-from synobench.multiple import BETTER, FEWEST, OPEN, SAME, WORSE, Comparison, compare, holm
 from synobench.stats import interval, seeds_needed, smallest_difference
+from synobench.stats.multiple import BETTER, FEWEST, OPEN, SAME, WORSE, Comparison, compare, holm
 
 probabilities = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.0125, 0.02, 0.025, 0.03, 0.05, 0.2, 1.0]), max_size=7)
 

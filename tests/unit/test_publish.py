@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from synobench.board import SuiteFacts, build_board
+from synobench.board.publish import check, publish, render, slug
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
-from synobench.publish import check, publish, render, slug
 from synobench.testing.records import make_record
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 
 from synobench.errors import BenchError
-from synobench.ranks import cliques, friedman, midranks, signed_rank
+from synobench.stats.ranks import cliques, friedman, midranks, signed_rank
 
 tables = st.integers(2, 5).flatmap(
     lambda k: st.lists(st.lists(st.integers(0, 4), min_size=k, max_size=k), min_size=2, max_size=8)

@@ -18,7 +18,7 @@ from torch.nn.utils import prune
 
 from synobench.errors import BenchError
 from synobench.ledger import INPUT, Layer, Ledger
-from synobench.recorder import Recorder
+from synobench.ledger.recorder import Recorder
 
 
 class Fire(nn.Module):

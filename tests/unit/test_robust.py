@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as oracle
 
 from synobench.errors import BenchError
-from synobench.robust import CHUNK, interquartile_mean, iqm, profile, superiority
+from synobench.stats.robust import CHUNK, interquartile_mean, iqm, profile, superiority
 
 BLOCKS = {"b": {0: 0.2, 1: 0.3, 2: 0.7}, "a": {4: 0.5, 2: 0.9}}
 

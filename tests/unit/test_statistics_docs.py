@@ -20,16 +20,18 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from synobench import across as across_module
-from synobench import multiple, rows, stats
-from synobench.across import across, pooled
-from synobench.curves import Curve, Point, area, areas, compression_at_loss, synops_at_loss
+from synobench import stats
+from synobench.board import rows
 from synobench.errors import BenchError
-from synobench.evidence import mcnemar, sign_flip
-from synobench.multiple import BETTER, OPEN, SAME, WORSE, Comparison, compare, holm
-from synobench.ranks import friedman, signed_rank
-from synobench.robust import interquartile_mean, profile, superiority
-from synobench.ttests import t_probability, tost
+from synobench.stats import across as across_module
+from synobench.stats import multiple
+from synobench.stats.across import across, pooled
+from synobench.stats.curves import Curve, Point, area, areas, compression_at_loss, synops_at_loss
+from synobench.stats.evidence import mcnemar, sign_flip
+from synobench.stats.multiple import BETTER, OPEN, SAME, WORSE, Comparison, compare, holm
+from synobench.stats.ranks import friedman, signed_rank
+from synobench.stats.robust import interquartile_mean, profile, superiority
+from synobench.stats.ttests import t_probability, tost
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -535,7 +537,7 @@ def _() -> None:
 def _() -> None:
     for module in (multiple, across_module):
         tree = ast.walk(ast.parse(inspect.getsource(module)))
-        assert "synobench.robust" not in {n.module for n in tree if isinstance(n, ast.ImportFrom)}
+        assert "synobench.stats.robust" not in {n.module for n in tree if isinstance(n, ast.ImportFrom)}
 
 
 # Curves.

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synobench.across import across
-from synobench.evidence import mcnemar
-from synobench.multiple import holm
-from synobench.ranks import cliques
 from synobench.stats import interval, seeds_needed
-from synobench.ttests import tost
+from synobench.stats.across import across
+from synobench.stats.evidence import mcnemar
+from synobench.stats.multiple import holm
+from synobench.stats.ranks import cliques
+from synobench.stats.ttests import tost
 
 METHODS = ("a", "b", "c", "d")
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as oracle
 
 from synobench.stats import interval
-from synobench.ttests import t_probability, tost
+from synobench.stats.ttests import t_probability, tost
 
 VALUES = [0.004, 0.007, 0.001, 0.006, -0.002]
 

@@ -18,7 +18,7 @@ from synobench import networks
 from synobench.cost import Meter
 from synobench.errors import BenchError, ContractError
 from synobench.feed import Batch, Feed
-from synobench.recorder import Recorder
+from synobench.ledger.recorder import Recorder
 from synobench.selection import keep_by_layer, keep_globally
 from synobench.workbench import Target, Tools, Workbench
 

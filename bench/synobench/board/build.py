@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synobench import labels
-from synobench.comparable import newest, of_suite
+from synobench.board import labels
+from synobench.board.comparable import newest, of_suite
+from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
+from synobench.board.runs import Counter, Metric, Run, read_run
 from synobench.errors import BenchError, nearest
-from synobench.rows import FEWEST, Naming, Row, is_control, make_row, ranked
-from synobench.runs import Counter, Metric, Run, read_run
 from synobench.stats import sampling_error, smallest_difference
 from synobench.store import canonical
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import special
 
 from synobench.errors import BenchError
-from synobench.stats import LEVEL, finite
+from synobench.stats.intervals import LEVEL, finite
 
 Values = npt.NDArray[np.float64]
 BySeed = Mapping[int, float]

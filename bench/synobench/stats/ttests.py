@@ -6,7 +6,7 @@ import math
 
 from scipy import special
 
-from synobench.stats import HALF_POINT, Estimate
+from synobench.stats.intervals import HALF_POINT, Estimate
 
 
 def t_probability(difference: Estimate) -> float:

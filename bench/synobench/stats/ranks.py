@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import special
 
 from synobench.errors import BenchError
-from synobench.stats import finite
+from synobench.stats.intervals import finite
 
 Values = npt.NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import itertools
 import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from synobench import figures, prose
-from synobench.board import Board, Network
-from synobench.rows import Row
+from synobench.board import figures, prose
+from synobench.board.build import Board, Network
+from synobench.board.rows import Row
 
 _HEAD = ("#", "entry", "top-1 %", "n", "to dense", "sparsity", "SynOps", "ratio", "")
 _LEFT = {1, 8}

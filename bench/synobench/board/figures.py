@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from synobench.rows import Row
+from synobench.board.rows import Row
 from synobench.stats import Estimate
 
 GAP = "\N{EN DASH}"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from synobench.errors import BenchError
-from synobench.multiple import holm
-from synobench.ranks import Friedman, SignedRank, Values, cliques, friedman, levelled, midranks, signed_rank
-from synobench.stats import ALPHA, finite, mean
+from synobench.stats.intervals import ALPHA, finite, mean
+from synobench.stats.multiple import holm
+from synobench.stats.ranks import Friedman, SignedRank, Values, cliques, friedman, levelled, midranks, signed_rank
 
 ByBlock = Mapping[str, float]
 

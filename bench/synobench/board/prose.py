@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synobench.board import Board, Machine, Network
-from synobench.figures import fixed, seeds
-from synobench.rows import FEW, FEWEST
+from synobench.board.build import Board, Machine, Network
+from synobench.board.figures import fixed, seeds
+from synobench.board.rows import FEW, FEWEST
 
 
 def reading(board: Board) -> list[str]:

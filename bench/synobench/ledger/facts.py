@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synobench.fanout import fanout_map, operation
-from synobench.ledger import INPUT, Layer
-from synobench.sites import Emitter, Site
+from synobench.ledger.fanout import fanout_map, operation
+from synobench.ledger.ledger import INPUT, Layer
+from synobench.ledger.sites import Emitter, Site
 
 
 def channels_of(site: Site, sites: dict[str, Site], image: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from synobench.board import Board
+from synobench.board.build import Board
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
 from synobench.store import write_atomically

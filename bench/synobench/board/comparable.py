@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from synobench.board.runs import Run
 from synobench.errors import BenchError
-from synobench.runs import Run
 
 Record = Mapping[str, Any]
 

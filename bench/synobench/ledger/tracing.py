@@ -17,7 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synobench.fanout import COUNTED
+from synobench.ledger.fanout import COUNTED
 
 _PRODUCTS = re.compile(
     r"^_?(add|badd|sspadd)?b?(mm|mv)$|^_(int|scaled|grouped|sparse|weight|dyn)\w*mm\w*$|sparse_addmm|^v?dot$|^addr$"

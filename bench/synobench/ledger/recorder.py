@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from synobench.errors import BenchError
-from synobench.facts import channels_of, events_before, facts
-from synobench.fanout import COUNTED
-from synobench.ledger import INPUT, Ledger
-from synobench.sites import Emitter, Site
-from synobench.tally import Tallier
-from synobench.tracing import Fired, Tag, Tracer, has_weights, is_neuron
+from synobench.ledger.facts import channels_of, events_before, facts
+from synobench.ledger.fanout import COUNTED
+from synobench.ledger.ledger import INPUT, Ledger
+from synobench.ledger.sites import Emitter, Site
+from synobench.ledger.tally import Tallier
+from synobench.ledger.tracing import Fired, Tag, Tracer, has_weights, is_neuron
 
 _log = logging.getLogger(__name__)
 

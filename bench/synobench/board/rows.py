@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from synobench.runs import COST, PHASES, Run
+from synobench.board.runs import COST, PHASES, Run
 from synobench.stats import Estimate, interval, paired, paired_ratio
 
 Json = Any

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from synobench.errors import BenchError
-from synobench.ledger import INPUT
-from synobench.tally import Tallier, Tally
-from synobench.tracing import Tag
+from synobench.ledger.ledger import INPUT
+from synobench.ledger.tally import Tallier, Tally
+from synobench.ledger.tracing import Tag
 
 
 class Site:

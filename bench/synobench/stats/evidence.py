@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from synobench.errors import BenchError
-from synobench.stats import finite
+from synobench.stats.intervals import finite
 
 MOST_FLIPS = 40
 """The most differences whose signs are enumerated."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from synobench.errors import BenchError
-from synobench.stats import LEVEL, finite, interval, mean
+from synobench.stats.intervals import LEVEL, finite, interval, mean
 
 POINT = 0.01
 """One point of accuracy."""

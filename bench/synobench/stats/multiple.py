@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from synobench.evidence import SignFlip, sign_flip
-from synobench.stats import ALPHA, HALF_POINT, POWER, Estimate, finite, interval, seeds_needed
-from synobench.ttests import t_probability, tost
+from synobench.stats.evidence import SignFlip, sign_flip
+from synobench.stats.intervals import ALPHA, HALF_POINT, POWER, Estimate, finite, interval, seeds_needed
+from synobench.stats.ttests import t_probability, tost
 
 BySeed = Mapping[int, float]
 
