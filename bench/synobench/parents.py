@@ -64,7 +64,8 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget it: the run is done."""
-        self.path.unlink(missing_ok=True)
+        for left in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
+            left.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()  # a cell's folder holds nothing else; a parent's is not empty and stays
 

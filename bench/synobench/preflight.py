@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from synobench.store import Store
 
 CHECKPOINT = "SYNOBENCH_CHECKPOINT_SECONDS"
 """The environment variable that says how many seconds lie between two checkpoints at least."""
+
+_HALF = re.compile(r"\..+\.(json|ledger|safetensors|md|csv|tex|svg|html)\.[a-z0-9_]{8}")
+"""The name of a file that is being written, as ``write_atomically`` calls it."""
 
 
 def check_run(todo: Plan, registry: Registry, settings: Settings, site: Path) -> None:
@@ -29,6 +34,7 @@ def check_run(todo: Plan, registry: Registry, settings: Settings, site: Path) ->
     check_data(todo, registry, settings)
     for option, folder in {"--leaderboards": settings.root, "--cache": settings.cache, "--site": site}.items():
         check_folder(option, folder)
+    sweep(settings.root, settings.cache)
 
 
 def check_folder(option: str, folder: Path) -> None:
@@ -79,6 +85,17 @@ def check_data(todo: Plan, registry: Registry, settings: Settings) -> None:
             from synobench.fetch import fetch
 
             fetch(entry, folder, settings.offline)
+
+
+def sweep(*folders: Path, age: float = 3600.0) -> None:
+    """Remove what kills in the middle of a write left behind, so that nobody commits it.
+
+    What is younger than `age` seconds may be a file that another run is writing now.
+    """
+    for path in (path for folder in folders for path in folder.rglob(".*")):
+        with contextlib.suppress(OSError):
+            if _HALF.fullmatch(path.name) and time.time() - path.stat().st_mtime > age:
+                path.unlink()
 
 
 def checkpoint_seconds(environment: Mapping[str, str]) -> float:
