@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from synobench.suite import Cell, cells, parse
 
 # Before torch is imported: tests share their machine, and one thread gives the same sums everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs deaf to Ctrl-C, and they hand that on to what the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a machine that many share, no time of a single example says anything.
 settings.register_profile("shared", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])

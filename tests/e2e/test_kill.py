@@ -70,7 +70,7 @@ def cut(begun: Watched, phase: str, epoch: int, kill: Callable[[int, int], None]
         worker = spy.wait(process)
         assert worker != process.pid
         kill(process.pid, worker)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert "Traceback" not in out + err
