@@ -266,13 +266,14 @@ def test_a_queued_job_can_be_cancelled_alone(pool: Slots) -> None:
 
 def test_workers_are_gone_two_seconds_after_their_parent_was_killed() -> None:
     code = """
-        import sys, time
+        import os, time
         from synobench.worker import worker_command
         from synobench_executors import SlotsParams
         from synobench_executors.slots import Slots
         pool = Slots(SlotsParams(n=2), worker_command())
         for _ in range(2):
-            pool.submit({"perform": "jobs_to_run:sleep"}, lambda e: "pid" in e and print(e["pid"], flush=True))
+            # One write a line: two slots speak at once, and print writes its line end apart.
+            pool.submit({"perform": "jobs_to_run:sleep"}, lambda e: "pid" in e and os.write(1, b"%d\n" % e["pid"]))
         time.sleep(60)
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
