@@ -273,7 +273,7 @@ def test_workers_are_gone_two_seconds_after_their_parent_was_killed() -> None:
         pool = Slots(SlotsParams(n=2), worker_command())
         for _ in range(2):
             # One write a line: two slots speak at once, and print writes its line end apart.
-            pool.submit({"perform": "jobs_to_run:sleep"}, lambda e: "pid" in e and os.write(1, b"%d\n" % e["pid"]))
+            pool.submit({"perform": "jobs_to_run:sleep"}, lambda e: "pid" in e and os.write(1, b"%d\\n" % e["pid"]))
         time.sleep(60)
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
