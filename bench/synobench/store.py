@@ -93,7 +93,9 @@ def read_json(path: Path) -> Record:
     try:
         value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"{path} cannot be read as a record: {' '.join(str(error).split())}") from None
+        cause = " ".join(str(error).split())
+        told = f"{path} cannot be read as a record: {cause}; restore it, or delete it and run again"
+        raise BenchError(told) from None
     if not isinstance(value, dict):
         raise BenchError(f"{path} holds a {type(value).__name__}, not a JSON object")
     return migrate(value, str(path))
