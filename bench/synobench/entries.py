@@ -20,7 +20,7 @@ WHEN = frozenset({"initialisation", "training", "trained", "fine-tuning"})
 TARGETS = frozenset({"sparsity", "parameters", "synops", "none"})
 NEEDS = frozenset({"gradients", "per-sample-gradients", "calibration", "validation", "training"})
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9.-]*$")
+_NAME = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Entry:
     """What every entry says of itself.
 
     Args:
-        name: unique within its kind; lower case, digits, dots and dashes.
+        name: unique within its kind; lower case, digits, dots, dashes and plus signs.
         summary: one line for lists and boards.
         citation: the BibTeX key of the source, or ``none: why``.
         params: the dataclass of its parameters (its class may hold the code itself: then `run` stays empty).
@@ -50,7 +50,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ContractError(f"{self.kind} name {self.name!r} is not made of a-z, 0-9, '.' and '-'")
+            raise ContractError(f"{self.kind} name {self.name!r} is not made of a-z, 0-9, '.', '+' and '-'")
         if self.api not in (API, API - 1):
             raise ContractError(f"{self.kind} {self.name!r} is written for api {self.api}; this bench speaks {API}")
         if not isinstance(self.params, type) or not dataclasses.is_dataclass(self.params):

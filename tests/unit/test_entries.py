@@ -27,8 +27,8 @@ def test_names_that_cannot_be_written_in_a_spec_are_refused(name: Any) -> None:
         entry(name)
 
 
-@pytest.mark.parametrize("name", ["a", "9", "mlp-300-150-10", "v1.2"])
-def test_names_of_letters_digits_dots_and_dashes_are_taken(name: str) -> None:
+@pytest.mark.parametrize("name", ["a", "9", "mlp-300-150-10", "v1.2", "chita++"])
+def test_names_of_letters_digits_dots_dashes_and_plus_signs_are_taken(name: str) -> None:
     assert entry(name).name == name
 
 
