@@ -17,6 +17,9 @@ from synobench import seeds
 from synobench.cost import Meter
 from synobench.errors import BenchError, ContractError, nearest
 from synobench.feed import Batch, Feed
+from synobench.gradients.collect import Ask, collect, draw
+from synobench.gradients.matrix import SampleGradients
+from synobench.gradients.ways import Problem
 from synobench.networks import evaluating, logits, prunable
 from synobench.selection import Masks, keep_allocated, keep_by_layer, keep_globally, kept_at_sparsity
 from synobench.surgery import Proposal, checked_mask
@@ -135,6 +138,27 @@ class Workbench:
                     sums[name] += gradient
                 seen += size
         return {name: total / seen for name, total in sums.items()}
+
+    def sample_gradients(self, samples: int = 1000, size: int = 1, salt: int = 0, way: str = "auto") -> SampleGradients:
+        """Return the gradients of the cross-entropy image by image, with respect to the prunable weights, weight-major.
+
+        The images are drawn from the training split, without augmentation; the network is in evaluation mode
+        meanwhile, and no ``.grad`` is touched.
+
+        Args:
+            samples: images drawn.
+            size: images a row: with more than one, a row is the gradient of their mean loss.
+            salt: tells draws of one run apart; a stage's number gives it fresh images.
+            way: ``vmap``, ``loop`` or, chosen by the bench, ``auto``.
+
+        Raises:
+            BenchError: there are not as many images, or they do not make whole rows.
+        """
+        ask = Ask(samples, size, salt, way)
+        drawn = draw(self.tools.feed, ask.samples, self.generator(f"sample gradients/{salt}"))
+        problem = Problem(self.model, prunable(self.model, self.tools.patterns), size)
+        with evaluating(self.model):
+            return collect(problem, self.tools.feed, drawn, ask)
 
     def evaluate(self, masks: Mapping[str, Tensor] | None = None, half: int | None = 0) -> Evaluation:
         """Measure a candidate on validation data, its weights masked for the while.
