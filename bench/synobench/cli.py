@@ -142,6 +142,9 @@ def _data(verb: argparse.ArgumentParser) -> None:
 
 def _verify(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("suite", nargs="*", metavar="SUITE", help="names of suites (all that have records)")
+    verb.add_argument(
+        "--base", metavar="REV", help="a git revision: nothing that its merge base holds may have changed since"
+    )
     _places(verb)
 
 

@@ -240,6 +240,7 @@ def data(arguments: Namespace) -> int:
 
 def verify(arguments: Namespace) -> int:
     """Check stored records and print one line a finding."""
+    from synobench.submission import changed_since
     from synobench.verify import verify_suite
 
     registry = _load(arguments, strangers=False)
@@ -252,6 +253,8 @@ def verify(arguments: Namespace) -> int:
         seen, found = verify_suite(store, name, registry)
         checked += seen
         findings += found
+    if arguments.base:
+        findings += changed_since(arguments.leaderboards, arguments.base)
     for finding in findings:
         print(finding)
     print(f"{checked} records checked, {len(findings)} findings")

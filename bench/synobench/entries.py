@@ -20,7 +20,8 @@ WHEN = frozenset({"initialisation", "training", "trained", "fine-tuning"})
 TARGETS = frozenset({"sparsity", "parameters", "synops", "none"})
 NEEDS = frozenset({"gradients", "per-sample-gradients", "calibration", "validation", "training"})
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
+NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+"""What the name of an entry is made of."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Entry:
     kind: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise ContractError(f"{self.kind} name {self.name!r} is not made of a-z, 0-9, '.', '+' and '-'")
         if self.api not in (API, API - 1):
             raise ContractError(f"{self.kind} {self.name!r} is written for api {self.api}; this bench speaks {API}")

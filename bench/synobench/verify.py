@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from synobench.entries import DatasetEntry
+from synobench.entries import NAME, DatasetEntry
 from synobench.errors import BenchError
 from synobench.ledger import Layer, Ledger, unpack_vectors
 from synobench.registry import HOME, Registry
+from synobench.shape import LARGEST, misshapen, unwritten
 from synobench.store import Record, Store, key_of, read_json
+from synobench.submission import missing_seeds, strangers
 
 LONGEST = 300
 """The most characters of a finding: a forged field may hold a book."""
@@ -21,24 +24,48 @@ SUMMED = ("prunable", "kept", "nonzero")
 
 
 def verify_suite(store: Store, suite: str, registry: Registry) -> tuple[int, list[str]]:
-    """Check every record of a suite; return how many were seen, and one line a finding."""
-    paths = store.paths(suite)
-    findings = [f"{path}: {told}" for path in paths for told in verify_file(path, suite, registry)]
-    return len(paths), findings
+    """Check every record of a suite, and all of them together.
+
+    Returns:
+        How many records were seen, and one line a finding.
+    """
+    findings, held = [], []
+    for path in (paths := store.paths(suite)):
+        told = verify_file(path, suite, registry)
+        findings += [f"{path}: {line}" for line in told]
+        if not told:
+            held.append(read_json(path)["inputs"])
+    told = [*strangers(store, suite), *missing_seeds(suite, held, registry)]
+    return len(paths), findings + [_line(finding) for finding in told]
 
 
 def verify_file(path: Path, suite: str, registry: Registry) -> list[str]:
     """Return what is wrong with one record's file, a line each; nothing where all holds."""
     findings: list[str] = []
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            return [f"it has {size:,} bytes; a record has at most {LARGEST:,}"]
         record = read_json(path)
         for told in _findings(record, path, suite, registry):
             findings.append(told)  # noqa: PERF402 - what was found stays where a later check breaks
+        # What the checks above say of a forged field is plainer than what a schema can say.
+        findings = findings or [*misshapen(record), *unwritten(path, record)]
     except BenchError as error:
         findings.append(str(error).removeprefix(f"{path} "))
     except Exception as error:  # noqa: BLE001 - a forged file may hold anything
-        findings.append(f"it is not shaped like a record: {type(error).__name__}: {error}")
-    return [" ".join(told.split())[:LONGEST] for told in findings]
+        kind = f"it is not shaped like a record: {type(error).__name__}: {error}"
+        findings.append(next(_of_shape(path), kind))
+    return [_line(told) for told in findings]
+
+
+def _of_shape(path: Path) -> Iterator[str]:
+    """Name what the schema says of a file on which a check broke, if it says anything."""
+    with contextlib.suppress(BenchError, RecursionError, TypeError):
+        yield from misshapen(read_json(path))
+
+
+def _line(told: str) -> str:
+    return " ".join(told.split())[:LONGEST]
 
 
 def _findings(record: Record, path: Path, suite: str, registry: Registry) -> Iterator[str]:
@@ -65,8 +92,16 @@ def _identity(record: Record, path: Path, suite: str) -> Iterator[str]:
         yield f"it lies under {path.parent.name}/{path.name}, its inputs give {key[:2]}/{key}.json"
     if record["status"] != "ok":
         yield f"its status is {str(record['status'])[:80]!r}; only ok records lie here"
+    if strange := [name for name in _names(record["inputs"]) if not NAME.fullmatch(name)]:
+        yield f"{strange[0][:80]!r} is no name of anything: names are made of a-z, 0-9, '.', '+' and '-'"
     if record["inputs"]["suite"]["name"] != suite:
         yield f"it belongs to suite {str(record['inputs']['suite']['name'])[:80]!r}, not {suite!r}"
+
+
+def _names(inputs: Mapping[str, Any]) -> Iterator[str]:
+    for role in ("dataset", "model", "neuron", "rule", "tune", "pruner", "export"):
+        if inputs[role] is not None:
+            yield str(inputs[role]["name"])
 
 
 def _scores(test: Mapping[str, Any]) -> Iterator[str]:

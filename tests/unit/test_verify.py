@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from synobench.ledger import digest
 from synobench.registry import Registry
+from synobench.shape import LARGEST
 from synobench.store import Store, document, key_of
 from synobench.suite import Cell
 from synobench.verify import LONGEST, verify_file, verify_suite
@@ -136,7 +137,7 @@ def longest_layer(record: Record) -> None:
 
 FORGERIES: dict[str, tuple[Edit, str]] = {
     "hits": (lambda r: add(r, "outcome.test.top1.hits", 1), "top1 claims"),
-    "hits as truth": (lambda r: put(r, "outcome.test.top5.hits", True), "True"),
+    "hits as truth": (lambda r: put(r, "outcome.test.top5.hits", True), "outcome.test.top5.hits must be integer"),
     "mask": (lambda r: flip(r, 0), "top1 claims"),
     "mask length": (longer_mask, "the mask of top1 has 46 bytes, 360 images need 45"),
     "bits behind the end": (shorter, "the mask of top5 has bits behind its last image"),
@@ -167,8 +168,13 @@ FORGERIES: dict[str, tuple[Edit, str]] = {
     "inputs": (lambda r: put(r, "inputs.seed", 5), "not the one that it is stored under"),
     "status": (lambda r: put(r, "status", "failed"), "its status is 'failed'"),
     "schema": (lambda r: put(r, "schema", 99), "has schema 99"),
-    "no cost": (lambda r: r.pop("cost"), "it is not shaped like a record: KeyError: 'cost'"),
+    "no cost": (lambda r: r.pop("cost"), "schema 1: a record must contain ['cost'] properties"),
+    "a field of its own": (lambda r: put(r, "outcome.score", 1.0), "schema 1: outcome must not contain {'score'}"),
+    "a measurement as text": (lambda r: put(r, "outcome.measurements.loss", "low"), "measurements.loss must be number"),
+    "a measurement beyond floats": (lambda r: put(r, "outcome.measurements.loss", 10**400), "loss is no figure"),
+    "a split as text": (lambda r: put(r, "provenance.plugins.magnitude", "mine"), "provenance.plugins.magnitude must"),
     "huge count": (lambda r: put(r, "outcome.test.top1.hits", 10**30), "is no count"),
+    "a mask that is no base64": (lambda r: put(r, "outcome.test.top1.mask", "é!"), "outcome.test.top1.mask must match"),
 }
 
 
@@ -179,6 +185,61 @@ def test_a_forged_field_is_one_clear_line(change: Edit, told: str, forge: Forge)
     assert told in findings[0]
     assert "\n" not in findings[0]
     assert len(findings[0]) <= LONGEST
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "<script>", "Mine", ""])
+def test_a_name_that_is_a_path_or_markup_is_told(name: str, forge: Forge) -> None:
+    (told,) = forge(lambda r: put(r, "inputs.pruner.name", name), rekey=True)
+    assert told.startswith(f"{name!r} is no name of anything")
+
+
+def rewritten(honest: Path, tmp_path: Path, change: Callable[[str], str]) -> Path:
+    path = tmp_path / honest.parent.name / honest.name
+    path.parent.mkdir()
+    path.write_text(change(honest.read_text()))
+    shutil.copy(honest.with_suffix(".ledger"), path.with_suffix(".ledger"))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"hits":', '"hits": 360,\n"hits":'),
+        lambda text: text.replace("\n", ""),
+        lambda text: text + "\n",
+    ],
+    ids=["a name twice", "on one line", "a line more"],
+)
+def test_what_the_bench_did_not_write_is_told(
+    change: Callable[[str], str], honest: Path, tmp_path: Path, registry: Registry
+) -> None:
+    (told,) = verify_file(rewritten(honest, tmp_path, change), "tiny", registry)
+    assert told.startswith("it is not written as the bench writes it")
+
+
+def test_a_link_is_told(honest: Path, tmp_path: Path, registry: Registry) -> None:
+    path = rewritten(honest, tmp_path, str)
+    path.unlink()
+    path.symlink_to(honest)
+    assert verify_file(path, "tiny", registry) == ["it is a link; a record is a file of its own"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (" " * (LARGEST + 1), f"it has {LARGEST + 1:,} bytes; a record has at most {LARGEST:,}"),
+        ("[" * 100_000, "cannot be read as a record"),
+        ('{"schema": NaN}', "NaN is no JSON"),
+        ('{"schema": ' + "9" * 10_000 + "}", "cannot be read as a record"),
+        ("\0", "cannot be read as a record"),
+        ("", "cannot be read as a record"),
+    ],
+    ids=["huge", "nested", "NaN", "a number of ten thousand digits", "NUL", "empty"],
+)
+def test_a_hostile_file_is_one_line(text: str, told: str, honest: Path, tmp_path: Path, registry: Registry) -> None:
+    (found,) = verify_file(rewritten(honest, tmp_path, lambda _: text), "tiny", registry)
+    assert told in found
+    assert len(found) <= LONGEST
 
 
 def test_another_suite_is_told(forge: Forge) -> None:
@@ -215,6 +276,7 @@ def changed_vectors(data: bytes) -> bytes:
         (lambda data: data[:-9], "the ledger's vectors are damaged"),
         (lambda _: b"", "the ledger's vectors are damaged"),
         (lambda _: zlib.compress(b"[" * 100_000), "it is not shaped like a record: RecursionError"),
+        (lambda _: zlib.compress(bytes(65 * 2**20)), "the ledger's vectors are damaged: over 67,108,864 bytes"),
         (lambda _: zlib.compress(b"[]"), "the vectors are not those of the record"),
     ],
 )

@@ -25,6 +25,9 @@ from synobench.errors import BenchError
 INPUT = "@input"
 """The source of a layer that reads the network's own input."""
 
+LARGEST = 64 * 2**20
+"""The most bytes that a ledger's vectors unpack to: a few kilobytes may claim to hold terabytes."""
+
 KINDS = ("binary", "graded", "analog")
 """Inputs of a layer: unit spikes (0, 1, -1), spikes of other values (pooled, summed), anything else."""
 
@@ -205,7 +208,11 @@ def unpack_vectors(packed: bytes) -> Vectors:
         BenchError: the bytes are damaged.
     """
     try:
-        vectors: Vectors = json.loads(zlib.decompress(packed))
+        unpacking = zlib.decompressobj()
+        text = unpacking.decompress(packed, LARGEST)
+        if unpacking.unconsumed_tail or not unpacking.eof:
+            raise ValueError("they end too early" if not unpacking.unconsumed_tail else f"over {LARGEST:,} bytes")
+        vectors: Vectors = json.loads(text)
     except (zlib.error, ValueError) as error:
         raise BenchError(f"the ledger's vectors are damaged: {error}") from error
     return vectors
