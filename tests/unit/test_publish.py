@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from synobench.board import SuiteFacts, build_board
-from synobench.board.publish import check, publish, render, slug
+from synobench.board.publish import Drift, check, publish, render, slug
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
 from synobench.testing.records import make_record
@@ -107,7 +107,7 @@ def test_nothing_committed_or_nothing_run_compares_nothing(tmp_path: Any) -> Non
 def test_a_file_a_network() -> None:
     files = render(BOARD, [renderer("net", listed, "net-{network}.txt")])
 
-    assert [(file.name, file.text) for file in files] == [
+    assert [(file.name, file.data.decode()) for file in files] == [
         ("net-digits-snn-conv.txt", "digits / snn-conv\n"),
         ("net-mnist-snn-conv.txt", "mnist / snn-conv\n"),
     ]
@@ -140,3 +140,25 @@ def test_slugs() -> None:
         "unnamed",
         "a.b",
     ]
+
+
+def test_a_picture_may_be_bytes_where_it_is_built(tmp_path: Any) -> None:
+    entry = renderer("plot", lambda _: b"%PDF\xff", "plot.pdf", committed=False)
+
+    (path,) = publish(BOARD, [entry], tmp_path / "boards", tmp_path / "site")
+    assert path.read_bytes() == b"%PDF\xff"
+    with pytest.raises(BenchError, match="'plot' returns bytes; what is committed is text"):
+        render(BOARD, [renderer("plot", lambda _: b"%PDF", "plot.pdf")])
+
+
+def test_a_file_that_a_board_has_no_more_is_taken_away(tmp_path: Any) -> None:
+    pair = [renderer("a"), renderer("gone", lambda _: None)]
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/gone.txt").write_text("old\n")
+
+    drift = check(BOARD, pair, tmp_path)
+    assert [name for name, _ in drift.stale] == ["a.txt", "gone.txt"]
+    assert drift.stale[1][1].splitlines()[:2] == ["--- committed/gone.txt", "+++ /dev/null"]
+    assert publish(BOARD, pair, tmp_path) == [tmp_path / "demo/a.txt"]
+    assert not (tmp_path / "demo/gone.txt").exists()
+    assert check(BOARD, pair, tmp_path) == Drift(1, ())

@@ -19,10 +19,10 @@ _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 @dataclass(frozen=True)
 class Rendered:
-    """One file of a board: its name in the board's folder, its text, and whether it is committed."""
+    """One file of a board: its name in the board's folder, its bytes (None: not to be), and whether it is committed."""
 
     name: str
-    text: str
+    data: bytes | None
     committed: bool
 
 
@@ -68,6 +68,8 @@ def publish(
 ) -> list[Path]:
     """Write a board's files into a folder of the suite's name; return those whose bytes changed.
 
+    A file that its renderer does not want any more is taken away.
+
     Args:
         board: the board.
         renderers: of its files.
@@ -82,9 +84,11 @@ def publish(
         root = boards_dir if file.committed else site_dir
         if root is None:
             continue
-        path, data = _folder(root, board) / file.name, file.text.encode()
-        if not path.is_file() or path.read_bytes() != data:
-            write_atomically(path, data)
+        path = _folder(root, board) / file.name
+        if file.data is None:
+            path.unlink(missing_ok=True)
+        elif not path.is_file() or path.read_bytes() != file.data:
+            write_atomically(path, file.data)
             written.append(path)
     return written
 
@@ -97,35 +101,38 @@ def check(board: Board, renderers: Iterable[RendererEntry], boards_dir: Path) ->
     Raises:
         BenchError: as for `render`, or a committed file cannot be read.
     """
-    chosen = [entry for entry in renderers if entry.committed]
     folder = _folder(boards_dir, board)
-    if not board.runs or not any((folder / file.name).is_file() for file in render(board, chosen)):
+    files = render(board, [entry for entry in renderers if entry.committed]) if board.runs else []
+    here = {file.name for file in files if (folder / file.name).is_file()}
+    if not here:
         return Drift(0, ())
-    files = render(board, chosen)
-    diffs = ((file.name, _diff(folder / file.name, file.text)) for file in files)
-    return Drift(len(files), tuple((name, diff) for name, diff in diffs if diff))
+    held = [file for file in files if file.data is not None or file.name in here]
+    diffs = ((file.name, _diff(folder / file.name, file.data)) for file in held)
+    return Drift(len(held), tuple((name, diff) for name, diff in diffs if diff))
 
 
 def _files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
     if "{network}" not in entry.file:
-        yield Rendered(entry.file, _text(board, entry), entry.committed)
+        yield Rendered(entry.file, _bytes(board, entry), entry.committed)
         return
     for network in board.networks:
         narrowed = dataclasses.replace(board, networks=(network,))
-        yield Rendered(entry.file.replace("{network}", slug(network.label)), _text(narrowed, entry), entry.committed)
+        yield Rendered(entry.file.replace("{network}", slug(network.label)), _bytes(narrowed, entry), entry.committed)
 
 
-def _text(board: Board, entry: RendererEntry) -> str:
+def _bytes(board: Board, entry: RendererEntry) -> bytes | None:
     try:
-        text = entry.load()(board)
+        made = entry.load()(board)
     except BenchError:
         raise
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise BenchError(f"renderer {entry.name!r} fails on the board of {board.suite.name}: {cause}") from error
-    if not isinstance(text, str):
-        raise BenchError(f"renderer {entry.name!r} returns a {type(text).__name__}, not text")
-    return text
+    if isinstance(made, bytes) and entry.committed:
+        raise BenchError(f"renderer {entry.name!r} returns bytes; what is committed is text")
+    if not isinstance(made, str | bytes | None):
+        raise BenchError(f"renderer {entry.name!r} returns a {type(made).__name__}, not text, bytes or None")
+    return made.encode() if isinstance(made, str) else made
 
 
 def slug(text: str) -> str:
@@ -139,14 +146,16 @@ def _folder(root: Path, board: Board) -> Path:
     return root / board.suite.name
 
 
-def _diff(path: Path, text: str) -> str:
-    """Return the unified diff from a committed file to `text`, empty where their bytes are the same."""
-    if path.is_file():
-        data = path.read_bytes()
-        if data == text.encode():
-            return ""
-        old, name = data.decode(errors="replace"), f"committed/{path.name}"
-    else:
-        old, name = "", "/dev/null"
-    lines = difflib.unified_diff(old.splitlines(), text.splitlines(), name, f"rebuilt/{path.name}", lineterm="")
+def _diff(path: Path, new: bytes | None) -> str:
+    """Return the unified diff from a committed file to `new`, empty where their bytes are the same."""
+    old = path.read_bytes() if path.is_file() else None
+    if old == new:
+        return ""
+    names = [f"{side}/{path.name}" if data is not None else "/dev/null" for side, data in _sides(old, new)]
+    texts = [(data or b"").decode(errors="replace").splitlines() for _, data in _sides(old, new)]
+    lines = difflib.unified_diff(*texts, *names, lineterm="")
     return "\n".join(lines) or f"{path.name} differs in its line ends alone"
+
+
+def _sides(old: bytes | None, new: bytes | None) -> tuple[tuple[str, bytes | None], ...]:
+    return ("committed", old), ("rebuilt", new)
