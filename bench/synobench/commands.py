@@ -104,7 +104,8 @@ def _execute(todo: Plan, registry: Registry, settings: Settings, arguments: Name
         shutil.rmtree(settings.cache, ignore_errors=True)
     executor = entry.load()(params, worker_command(settings.plugins, settings.strict))
     missing = sum(not parent_path(settings.cache, key).exists() for key in todo.parents())
-    with Progress(len(todo.pending) + missing) as progress:
+    coming = sum(map(todo.coming, todo.pending))
+    with Progress(len(todo.pending) + missing + coming) as progress:
         runner = Runner(todo, executor, settings, progress, registry)
         runner.run()
     return runner.failed
@@ -146,8 +147,9 @@ def plan(arguments: Namespace) -> int:
 
     known = estimate(todo, store.records(todo.suite.name), cached)
     states = {c.label: _state(c.key, todo) for c in todo.cells}
+    coming = sum(map(todo.coming, todo.pending))
     if arguments.json:
-        facts = {"cells": states, "seconds": known.seconds, "unknown": known.unknown}
+        facts = {"cells": states, "seconds": known.seconds, "unknown": known.unknown, "twins_to_come": coming}
         print(json.dumps(facts, indent=1, sort_keys=True))
         return 0
     for cell in todo.cells:
@@ -155,6 +157,7 @@ def plan(arguments: Namespace) -> int:
     for skip in todo.skipped:
         print(f"{'skipped':8} {skip.label}: {skip.reason}")
     counts = [f"{n} {s}" for s in ("done", "pending", "failed") if (n := list(states.values()).count(s))]
+    counts += [f"up to {coming} twins to come as their hosts are judged"] if coming else []
     print(
         f"{todo.suite.name} {todo.suite.version}: {', '.join(counts)}; {_duration(known.seconds, known.unknown, todo)}"
     )

@@ -53,6 +53,12 @@ class Progress:
             line = f"{place} {'failed' if failed else 'ok':<6} {_label(job)}  {_outcome(result)}".rstrip()
             self._view.end(_key(job), line, failed, self._summary())
 
+    def fewer(self, jobs: int) -> None:
+        """Count so many jobs less: they were expected and will not come."""
+        with self._lock:
+            self.total -= jobs
+            self._view.resize(self.total)
+
     def remaining(self) -> float | None:
         """Return about how many seconds the unfinished jobs will take at the pace so far; None before the first end."""
         left = self.total - self.finished_jobs
@@ -92,6 +98,9 @@ class View(Protocol):
     def end(self, key: str, line: str, failed: bool, summary: str) -> None:
         """Show that it ended."""
 
+    def resize(self, total: int) -> None:
+        """Show another number of jobs."""
+
     def close(self) -> None:
         """Show nothing more."""
 
@@ -116,6 +125,9 @@ class Plain:
         del key, failed
         self._stream.write(f"{line}  {summary}".rstrip() + "\n")
         self._stream.flush()
+
+    def resize(self, total: int) -> None:
+        """Show nothing: each line tells the total."""
 
     def close(self) -> None:
         """Leave the stream to its owner."""
@@ -163,6 +175,11 @@ class Live:
         self._done += 1
         told = ", ".join(filter(None, [f"{self._done}/{self._total}", summary]))
         self._bars.update(self._all, completed=self._done, told=told)
+
+    def resize(self, total: int) -> None:
+        """Draw the bar of all over another total."""
+        self._total = total
+        self._bars.update(self._all, total=total)
 
     def close(self) -> None:
         """Leave the last state of the bars on the screen."""

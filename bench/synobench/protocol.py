@@ -16,12 +16,18 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEAST = {"train_epochs": 1, "tune_epochs": 0, "batch": 1, "threads": 1}
 _TARGET = {"name", "values", "counter"}
-_TOP = {"name", "version", "question", "counter", "counters", "metrics", "seeds", "pruners", "targets", "networks"}
+_TOP = {
+    *("name", "version", "question", "counter", "counters", "metrics"),
+    *("seeds", "pruners", "targets", "networks", "twins"),
+}
 
 
 @dataclass(frozen=True)
 class Network:
-    """One line of a suite: a model on a data set with its training and fine-tuning rules and budgets."""
+    """One line of a suite: a model on a data set with its training and fine-tuning rules and budgets.
+
+    `twins` says whether its pruners get twins (see synobench.twins); it is in no key.
+    """
 
     dataset: str
     model: str
@@ -33,6 +39,7 @@ class Network:
     neuron: str = "fused"
     precision: str = "float32"
     threads: int = 1
+    twins: bool = False
 
     @property
     def label(self) -> str:
@@ -67,6 +74,7 @@ def parse(text: str, name: str = "the suite") -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise BenchError(f"{name} is not valid TOML: {error}") from None
     _known(table, _TOP, name)
+    twins = _flag(table, "twins", name, False)
     if not _NAME.fullmatch(_text(table, "name", name)):
         raise BenchError(f"the name {table['name']!r} of {name} is not made of letters, digits, '.', '_' and '-'")
     return Suite(
@@ -74,22 +82,23 @@ def parse(text: str, name: str = "the suite") -> Suite:
         seeds=tuple(_whole(seed, f"a seed of {name}", 0) for seed in _some(table, "seeds", name)),
         pruners=_texts(_some(table, "pruners", name), f"pruners of {name}"),
         targets=tuple(t for table in _tables(table, "targets", name) for t in _targets(table, f"targets of {name}")),
-        networks=tuple(_network(t, f"networks of {name}") for t in _tables(table, "networks", name)),
+        networks=tuple(_network(t, f"networks of {name}", twins) for t in _tables(table, "networks", name)),
         counters=_texts(_list(table, "counters", name), f"counters of {name}"),
         metrics=_texts(_list(table, "metrics", name), f"metrics of {name}"),
     )
 
 
-def _network(table: Mapping[str, Any], where: str) -> Network:
+def _network(table: Mapping[str, Any], where: str, twins: bool) -> Network:
     _known(table, {f.name for f in fields(Network)}, where)
-    texts = {key: _text(table, key, where) for key in ("dataset", "model", "rule", *table) if key not in _LEAST}
+    others = {*_LEAST, "twins"}
+    texts = {key: _text(table, key, where) for key in ("dataset", "model", "rule", *table) if key not in others}
     if texts.get("precision", PRECISIONS[0]) not in PRECISIONS:
         raise BenchError(f"{where}: precision {texts['precision']!r} is not one of {', '.join(PRECISIONS)}")
     counts = {k: _whole(table.get(k), f"{k} in {where}", least) for k, least in _LEAST.items() if k in table}
     missing = [k for k in ("train_epochs", "tune_epochs", "batch") if k not in counts]
     if missing:
         raise BenchError(f"{where} lack {', '.join(missing)}")
-    return Network(**texts, **counts)  # type: ignore[arg-type]
+    return Network(**texts, **counts, twins=_flag(table, "twins", where, twins))  # type: ignore[arg-type]
 
 
 def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -102,6 +111,13 @@ def _text(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         raise BenchError(f"{where} needs {key!r} as text{f', not {value!r}' if key in table else ''}")
+    return value
+
+
+def _flag(table: Mapping[str, Any], key: str, where: str, default: bool) -> bool:
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise BenchError(f"{where} needs {key!r} as true or false, not {value!r}")
     return value
 
 

@@ -17,6 +17,7 @@ from synobench import provenance
 from synobench.registry import Registry
 from synobench.store import SCHEMA, Record, Store, read_json
 from synobench.suite import Cell, Skipped, Suite, cells
+from synobench.twins import MARK, Twins
 
 Job = dict[str, Any]
 Result = dict[str, Any]
@@ -44,6 +45,9 @@ class Watcher(Protocol):
     def finished(self, job: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """A job ended, well or not."""
 
+    def fewer(self, jobs: int) -> None:
+        """So many jobs that were to come will not: a host failed, or its twins are shared or done."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -62,13 +66,14 @@ class Settings:
 
 @dataclass
 class Plan:
-    """A suite held against the store."""
+    """A suite held against the store; its cells hold the twins of every host that is judged."""
 
     suite: Suite
     cells: list[Cell]
     skipped: list[Skipped]
     done: set[str]
     failures: dict[str, Record]
+    twins: Twins
     pending: list[Cell] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,18 +86,51 @@ class Plan:
             found[cell.parent_key].append(cell)
         return dict(found)
 
+    def coming(self, cell: Cell) -> int:
+        """Return how many twins a pending cell brings as it is judged; less where hosts share one."""
+        return 0 if self.twins.judged(cell) else self.twins.expected(cell)
+
+    def follow(self, host: Cell) -> list[Cell]:
+        """Take in the twins of a cell that was judged just now, and return those that are to be run."""
+        known = {cell.key for cell in self.cells}
+        new = [twin for twin in self.twins.of(host) if twin.key not in known]
+        todo = [twin for twin in new if not self.twins.stored(twin)]
+        self.cells += new
+        self.done |= {twin.key for twin in new} - {twin.key for twin in todo}
+        self.pending += todo
+        return todo
+
 
 def plan(suite: Suite, registry: Registry, store: Store, only: Sequence[str] = (), *, again: bool = False) -> Plan:
     """Resolve a suite and see what of it is done.
 
-    `only` keeps the cells whose label has one of its texts in it, or matches it as a pattern; with `again` nothing
-    counts as done.
+    `only` keeps the cells whose label has one of its texts in it, or matches it as a pattern, and their twins; with
+    `again` nothing counts as done.
     """
     made, skipped = cells(suite, registry)
-    chosen = [c for c in made if not only or any(_matches(c.label, o) for o in only)]
+    twins = Twins(made, registry, store)
+    chosen = [c for c in made if _chosen(c.label, only)]
+    chosen += _known_twins(made, twins, only)
     done = set() if again else {c.key for c in chosen if store.has(suite.name, c.key)}
     failures = {str(f.get("key")): f for f in store.failures(suite.name)}
-    return Plan(suite, chosen, skipped, done, failures)
+    return Plan(suite, chosen, [*skipped, *twins.skipped], done, failures, twins)
+
+
+def _known_twins(made: Sequence[Cell], twins: Twins, only: Sequence[str]) -> list[Cell]:
+    """Return the twins of the judged hosts, each once: those of chosen hosts, and those that `only` itself names."""
+    planned = {cell.key for cell in made}
+    named = [text for text in only if MARK.strip("/") in text]
+    found: dict[str, Cell] = {}
+    for host in made:
+        own = _chosen(host.label, only)
+        for twin in twins.of(host) if own or named else ():
+            if twin.key not in planned and (own or _chosen(twin.label, named)):
+                found.setdefault(twin.key, twin)
+    return list(found.values())
+
+
+def _chosen(label: str, only: Sequence[str]) -> bool:
+    return not only or any(_matches(label, text) for text in only)
 
 
 def _matches(label: str, pattern: str) -> bool:
@@ -128,7 +166,8 @@ def estimate(todo: Plan, records: Iterable[Record], cached: Callable[[str], bool
         if label not in spent:
             unknown.add(label)
             continue
-        total += len(waiting) * sum(spent[label]) / len(spent[label])
+        runs = sum(1 + todo.coming(cell) for cell in waiting)
+        total += runs * sum(spent[label]) / len(spent[label])
         total += 0.0 if cached(parent) else trained[label]
     return Estimate(total, tuple(sorted(unknown)))
 
@@ -164,7 +203,7 @@ def parent_path(cache: Path, key: str) -> Path:
 
 
 class Runner:
-    """Runs a plan on an executor: a parent first, then the cells that stand on it."""
+    """Runs a plan on an executor: a parent first, then the cells that stand on it, then their twins."""
 
     def __init__(
         self, todo: Plan, executor: Executor, settings: Settings, watcher: Watcher, registry: Registry | None = None
@@ -173,6 +212,8 @@ class Runner:
         self._registry, self._one = registry, threading.Lock()
         self._open: dict[Future[Result], Job] = {}
         self._places: dict[str, Mapping[str, Any]] = {}
+        self._cells: dict[str, Cell] = {}
+        self._coming = {cell.key: todo.coming(cell) for cell in todo.pending}
         self.failed: list[tuple[str, dict[str, Any]]] = []
         self.finished = 0
 
@@ -196,6 +237,7 @@ class Runner:
 
     def _submit_all(self, ready: Iterable[Cell]) -> None:
         for cell in ready:
+            self._cells[cell.key] = cell
             self._submit(self._job("cell", cell))
 
     def _submit(self, job: Job) -> None:
@@ -223,6 +265,7 @@ class Runner:
             if not ok:
                 self._fail(job, result, stored)
             self._ended(job, result)
+            self._follow(job["key"], ok)
             return
         standing = waiting.pop(job["key"])
         if ok:
@@ -232,6 +275,15 @@ class Runner:
             self._watcher.finished(fallen, result)
             self._fail(fallen, result, stored=False)
             self._ended(fallen, result)
+            self._follow(fallen["key"], ok=False)
+
+    def _follow(self, key: str, ok: bool) -> None:
+        """Run the twins of a cell that was judged."""
+        twins = self._plan.follow(self._cells.pop(key)) if ok else []
+        fewer = self._coming.pop(key, 0) - len(twins)
+        if fewer > 0:
+            self._watcher.fewer(fewer)
+        self._submit_all(twins)
 
     def _blamed(self, job: Job, result: Result) -> Result:
         """Name the stage and the plugin at work as a worker died, for it could not do so itself."""
@@ -263,7 +315,8 @@ class Runner:
 
     def _job(self, kind: str, cell: Cell) -> Job:
         s = self._settings
-        parent = cell.label if "pruner" in cell.parent else f"{cell.network}/seed={cell.inputs['seed']}"
+        parent = cell.label if "pruner" in cell.parent else cell.network
+        parent += f"/seed={cell.inputs['seed']}" if "seed" in cell.parent and "pruner" not in cell.parent else ""
         return {
             "job": kind,
             "key": cell.key if kind == "cell" else cell.parent_key,

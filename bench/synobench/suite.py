@@ -26,12 +26,16 @@ BEFORE = frozenset({"initialisation", "training"})
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a suite. `parent` holds the inputs of the network before pruning, `network` is its label."""
+    """One point of a suite. `parent` holds the inputs of the network before pruning, `network` is its label.
+
+    `twins` says whether the suite asks for twins of its pruner; like the labels it is in no key.
+    """
 
     inputs: Mapping[str, Any]
     parent: Mapping[str, Any]
     network: str
     label: str
+    twins: bool = False
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +90,7 @@ def cells(suite: Suite, registry: Registry) -> tuple[list[Cell], list[Skipped]]:
                 skipped.append(Skipped(f"{label}/{spec}", f"it aims at {', '.join(sorted(entry.targets))}"))
             for target, seed in itertools.product(targets, suite.seeds):
                 name = f"{label}/{spec}/{target_text(target)}/seed={seed}"
-                cell = Cell(*_inputs(suite, network, spec, target, seed, registry), label, name)
+                cell = Cell(*_inputs(suite, network, spec, target, seed, registry), label, name, network.twins)
                 # One spec may be written in two ways: what has one key is run once.
                 made.setdefault(cell.key, cell)
     return list(made.values()), skipped
@@ -105,7 +109,8 @@ def _labels(networks: Sequence[Network]) -> Iterator[str]:
     """Yield each network's label; where several share one, with the fields in which they differ."""
     for network in networks:
         alike = [n for n in networks if n.label == network.label]
-        apart = [f.name for f in fields(Network) if len({getattr(n, f.name) for n in alike}) > 1]
+        telling = (f.name for f in fields(Network) if f.name != "twins")
+        apart = [name for name in telling if len({getattr(n, name) for n in alike}) > 1]
         yield "/".join([network.label, *(f"{name}={getattr(network, name)}" for name in apart)])
 
 

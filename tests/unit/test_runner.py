@@ -66,6 +66,9 @@ class Watch:
     def finished(self, job: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         self.told.append((result["status"], job["label"]))
 
+    def fewer(self, jobs: int) -> None:
+        self.told.append(("fewer", str(jobs)))
+
 
 @pytest.fixture
 def suite(suite_text: Callable[..., str]) -> Suite:
