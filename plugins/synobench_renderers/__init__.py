@@ -42,6 +42,13 @@ def synobench_renderers() -> Iterator[RendererEntry]:
         run="synobench_renderers.picture:accuracy_synops",
     )
     yield RendererEntry(
+        "latex",
+        summary="tables for a paper, one a network",
+        file="board.tex",
+        citation=_OWN,
+        run="synobench_renderers.latex:board_tex",
+    )
+    yield RendererEntry(
         "html",
         summary="one page that needs no network and no JavaScript",
         file="index.html",

@@ -134,6 +134,7 @@ def test_the_files_of_a_board() -> None:
         "markdown": ("README.md", True),
         "csv": ("board.csv", True),
         "runs": ("runs.csv", True),
+        "latex": ("board.tex", True),
         "svg": ("accuracy-synops.svg", True),
         "html": ("index.html", False),
     }
@@ -340,7 +341,7 @@ def test_bytes_do_not_depend_on_hashing_order_or_locale(tmp_path: Any) -> None:
 
     first = build("1", TZ="Asia/Tokyo")
 
-    assert len(first.splitlines()) == 5
+    assert len(first.splitlines()) == len(ENTRIES)
     assert build("2", LC_ALL="C") == first
     assert all(a != b for a, b in zip(first.splitlines(), build("1", "one less").splitlines(), strict=True))
 

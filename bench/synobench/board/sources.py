@@ -27,4 +27,4 @@ def made_at(board: Board) -> str:
     if len(found) == 1:
         return f"{runs} at commit {found[0][0]}"
     told = ", ".join(f"{name} ({count:,})" for name, count in found[:_MOST])
-    return f"{runs} at {len(found)} commits: {told}{', ...' if len(found) > _MOST else ''}"
+    return f"{runs} at {len(found)} commits: {told}{' and others' if len(found) > _MOST else ''}"
