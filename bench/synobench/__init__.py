@@ -5,6 +5,7 @@ Everything a plugin needs to register itself is importable from here, without to
 
 from synobench.entries import (
     API,
+    CheckpointEntry,
     CounterEntry,
     DatasetEntry,
     ExecutorEntry,
@@ -14,6 +15,7 @@ from synobench.entries import (
     ModelEntry,
     NeuronEntry,
     PrunerEntry,
+    Rebuild,
     RemoteFile,
     RendererEntry,
     RuleEntry,
@@ -28,6 +30,7 @@ __all__ = [
     "API",
     "LIF",
     "BenchError",
+    "CheckpointEntry",
     "ContractError",
     "CounterEntry",
     "DatasetEntry",
@@ -39,6 +42,7 @@ __all__ = [
     "NeuronEntry",
     "NoParams",
     "PrunerEntry",
+    "Rebuild",
     "RemoteFile",
     "RendererEntry",
     "RuleEntry",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from synobench.errors import BenchError
 from synobench.params import parse_spec, resolve
 from synobench.registry import Registry
 from synobench.store import Store
-from synobench.suite import Suite, cells, find_suite
+from synobench.suite import Cell, Suite, cells, find_suite, in_parts
 
 STALE, NOTHING = 1, 3
 
@@ -32,6 +30,8 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     counters = {name: _counter(registry, name) for name in names}
     entries: dict[str, CounterEntry] = {name: registry.get("counter", parse_spec(name)[0]) for name in names}
     metrics = {name: registry.get("metric", name).load() for name in suite.metrics}
+    planned = _plan(suite, registry)
+    places = {cell.network: cell.inputs for cell in planned}
     facts = SuiteFacts(
         name=suite.name,
         version=suite.version,
@@ -39,19 +39,20 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         counter=suite.counter,
         headlines={name: entry.headline for name, entry in entries.items()},
         definitions={name: entry.definition for name, entry in entries.items()},
-        plan=_plan(suite, registry),
+        plan=[cell.inputs for cell in planned],
+        published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
     board = build_board(facts, Store(root).records(suite.name), counters, metrics)
     registry.notify("synobench_board_built", board=board)
     return board
 
 
-def _plan(suite: Suite, registry: Registry) -> list[Mapping[str, Any]]:
-    """Return the planned inputs that the loaded plugins can resolve: a board does without a stranger's pruner."""
-    found: list[Mapping[str, Any]] = []
-    for network, pruner in itertools.product(suite.networks, suite.pruners):
+def _plan(suite: Suite, registry: Registry) -> list[Cell]:
+    """Return the planned cells that the loaded plugins can resolve: a board does without a stranger's pruner."""
+    found: list[Cell] = []
+    for part in in_parts(suite):
         with contextlib.suppress(BenchError):
-            found += [c.inputs for c in cells(replace(suite, networks=(network,), pruners=(pruner,)), registry)[0]]
+            found += cells(part, registry)[0]
     return found
 
 

@@ -43,7 +43,7 @@ def parser() -> Parser:
     _plan(verbs.add_parser("plan", help="show what is done, what is pending, and how long it should take"))
     _board(verbs.add_parser("board", help="build a suite's board from its records, or check the committed one"))
     _plugins(verbs.add_parser("plugins", help="list the plugins and their entries, or show one entry"))
-    _data(verbs.add_parser("data", help="list the data sets, or fetch one"))
+    _data(verbs.add_parser("data", help="list the data sets and checkpoints, or fetch one"))
     _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
     for name in ("run", "plan", "board", "verify"):
         _loading(verbs.choices[name])
@@ -131,9 +131,9 @@ def _plugins(verb: argparse.ArgumentParser) -> None:
 
 def _data(verb: argparse.ArgumentParser) -> None:
     inner = verb.add_subparsers(dest="action", metavar="VERB", parser_class=Parser, required=True)
-    listed = inner.add_parser("list", help="every data set and whether its files are here")
-    fetched = inner.add_parser("fetch", help="download a data set, checked against its digests")
-    fetched.add_argument("name", nargs="+", help="the name of a data set")
+    listed = inner.add_parser("list", help="every data set and checkpoint, and whether its files are here")
+    fetched = inner.add_parser("fetch", help="download a data set or checkpoint, checked against its digests")
+    fetched.add_argument("name", nargs="+", help="the name of a data set or checkpoint")
     fetched.add_argument("--offline", action="store_true", help="fail at once where a download would be needed")
     for one in (listed, fetched):
         one.add_argument("--data", metavar="DIR", help="folder of data files (else $SYNOBENCH_DATA, else the cache)")

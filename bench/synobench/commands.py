@@ -8,7 +8,6 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from synobench.params import parse_spec, resolve
 from synobench.progress import duration
 from synobench.registry import Registry
 from synobench.store import Store
-from synobench.suite import find_suite
+from synobench.suite import find_suite, with_pruners
 
 if TYPE_CHECKING:
     from synobench.runner import Plan, Settings
@@ -38,7 +37,7 @@ def _planned(arguments: Namespace, registry: Registry) -> Plan:
     from synobench.runner import plan
 
     suite = find_suite(arguments.suite, registry)
-    suite = replace(suite, pruners=tuple(dict.fromkeys((*suite.pruners, *arguments.pruner))))
+    suite = with_pruners(suite, arguments.pruner)
     made = plan(
         suite, registry, Store(arguments.leaderboards), arguments.only, again=getattr(arguments, "again", False)
     )
@@ -224,7 +223,8 @@ def plugins(arguments: Namespace) -> int:
 
 
 def data(arguments: Namespace) -> int:
-    """List data sets, or fetch some."""
+    """List data sets and checkpoints, or fetch some."""
+    from synobench import checkpoints
     from synobench.layouts import data_folder, describe
 
     registry = _load(arguments)
@@ -233,11 +233,18 @@ def data(arguments: Namespace) -> int:
         print(f"data below {folder}")
         for found in registry.all("dataset"):
             print(f"{found.entry.name:16} {describe(found.entry, folder)}")  # type: ignore[arg-type]
+        print(f"checkpoints below {checkpoints.folder()}")
+        for found in registry.all("checkpoint"):
+            print(f"{found.entry.name:22} {checkpoints.describe(found.entry)}")  # type: ignore[arg-type]
         return 0
     from synobench.fetch import fetch
 
+    known = {found.entry.name for found in registry.all("checkpoint")}
     for name in arguments.name:
-        fetch(registry.get("dataset", name), folder, offline=arguments.offline)
+        if name in known:
+            checkpoints.bring(registry.get("checkpoint", name), arguments.offline)
+        else:
+            fetch(registry.get("dataset", name), folder, offline=arguments.offline)
     return 0
 
 

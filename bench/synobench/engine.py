@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from synobench import networks, provenance, seeds
+from synobench.entries import NO_RULE
 from synobench.errors import BenchError
 from synobench.jobs import Job, Notify, Stage
 from synobench.ledger import pack_vectors
@@ -120,6 +121,8 @@ def _prune_and_tune(job: Job, pruning: Pruning) -> tuple[list[dict[str, float]],
 
 
 def _tune(job: Job, pruning: Pruning, resumed: Any, save: Any) -> list[dict[str, float]]:
+    if job.inputs["tune"]["name"] == NO_RULE:
+        return []
     rule, _, found = job.rule("tune")
     phase = Phase(
         session=session_of(job, pruning.model, "tune", job.inputs["budget"]["tune_epochs"]),

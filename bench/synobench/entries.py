@@ -20,6 +20,9 @@ WHEN = frozenset({"initialisation", "training", "trained", "fine-tuning"})
 TARGETS = frozenset({"sparsity", "parameters", "synops", "none"})
 NEEDS = frozenset({"gradients", "per-sample-gradients", "calibration", "validation", "training"})
 
+NO_RULE = "none"
+"""What a record names as the rule where nothing was trained."""
+
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 """What the name of an entry is made of."""
 
@@ -74,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a data set: path below the data folder, mirrors, digest (``sha256:hex`` or ``md5:hex``), bytes."""
+    """One file to download: path below its folder, mirrors, digest (``sha256:hex`` or ``md5:hex``), bytes."""
 
     path: str
     urls: tuple[str, ...]
@@ -130,6 +133,63 @@ class DatasetEntry(Entry):
     kind: ClassVar[str] = "dataset"
 
 
+@dataclass(frozen=True)
+class Rebuild:
+    """One pass in training mode over the bench's training split, which renews stale batch-norm statistics.
+
+    Args:
+        batch: images a batch.
+        margin: pixels of black put around an image before it is cropped at a place drawn for it.
+        flip: whether every second image, on average, is mirrored.
+        seed: of the order and of the draws; the checkpoint's own, whatever the seed of a run.
+    """
+
+    batch: int = 128
+    margin: int = 4
+    flip: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointEntry(Entry):
+    """A trained network in a public file, to stand before pruning as a parent. It needs no `run`.
+
+    Args:
+        file: what is downloaded: a file of safetensors, or one that torch pickled (read without running its code).
+        also: names of other files that hold the same tensors.
+        dataset: the data set that it was trained on.
+        model: the network, as ``name[key=value]``.
+        digest: ``sha256`` of the tensors under the model's names, ``num_batches_tracked`` left out.
+        mean, std: by channel, of pixels scaled to [0, 1]: the input is (x - mean) / std, for every use of the network.
+        names: pairs of a regular expression and what takes its place in the file's names of tensors, one after the
+            other; a name of which nothing is left is left out.
+        inert: classes named in a pickled file, as ``module.Class``, of which nothing is read or run.
+        rebuild: how stale batch-norm statistics are renewed before anything else is done with it.
+    """
+
+    file: RemoteFile
+    also: tuple[str, ...] = ()
+    dataset: str
+    model: str
+    digest: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    names: tuple[tuple[str, str], ...] = ()
+    inert: tuple[str, ...] = ()
+    rebuild: Rebuild | None = None
+    license: str = ""
+    homepage: str = ""
+
+    kind: ClassVar[str] = "checkpoint"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise ContractError(f"checkpoint {self.name!r} needs as many of mean as of std, each std above 0")
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", self.digest):
+            raise ContractError(f"digest of checkpoint {self.name!r} must be sha256:hex, not {self.digest!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry(Entry):
     """A network. `run(params, shape, classes, neuron)` returns a ``torch.nn.Module``.
@@ -179,6 +239,11 @@ class RuleEntry(Entry):
     local: bool = False
 
     kind: ClassVar[str] = "rule"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name == NO_RULE:
+            raise ContractError(f"no rule may be called {NO_RULE!r}: records call the absence of one so")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +326,8 @@ class SuiteEntry(Entry):
 @dataclass(frozen=True, kw_only=True)
 class RendererEntry(Entry):
     """One file of a board. `run(board)` returns its text, the same bytes on every call.
+
+    What is built and not committed may be `bytes`; None says that this board has no such file.
 
     Args:
         file: its name in the board's folder; one that holds ``{network}`` is rendered once a network.

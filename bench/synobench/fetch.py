@@ -80,6 +80,19 @@ def fetch(
         raise BenchError(f"{entry.name} cannot be stored in {folder}: {error.strerror or error}") from error
 
 
+def fetch_file(file: RemoteFile, folder: Path, progress: Console | None = None) -> Path:
+    """Download one file into a folder, or verify the one that is there, and return its path.
+
+    Raises:
+        BenchError: no mirror delivers it, or the folder cannot be written.
+    """
+    try:
+        with _report(progress or Console(stderr=True)) as report:
+            return _file(file, folder, report)
+    except OSError as error:
+        raise BenchError(f"{file.path} cannot be stored in {folder}: {error.strerror or error}") from error
+
+
 def verified(path: Path, digest: str) -> bool:
     """Return whether the file has the digest, given as ``sha256:hex`` or ``md5:hex``."""
     algorithm, _, wanted = digest.partition(":")

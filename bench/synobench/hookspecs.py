@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 
 from synobench.entries import (
+    CheckpointEntry,
     CounterEntry,
     DatasetEntry,
     ExecutorEntry,
@@ -34,6 +35,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def synobench_datasets() -> Iterable[DatasetEntry]:
     """Register labelled image sets."""
+    return ()
+
+
+@hookspec
+def synobench_checkpoints() -> Iterable[CheckpointEntry]:
+    """Register trained networks in public files, which suites name as parents."""
     return ()
 
 

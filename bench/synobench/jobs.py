@@ -13,7 +13,8 @@ from synobench import provenance
 from synobench import registry as registries
 from synobench.cost import Meter
 from synobench.data import Splits, open_dataset
-from synobench.entries import DatasetEntry, RuleEntry
+from synobench.entries import NO_RULE, DatasetEntry, RuleEntry
+from synobench.errors import ContractError
 from synobench.feed import Feed
 from synobench.params import resolve
 from synobench.registry import Registered, Registry
@@ -108,8 +109,10 @@ class Job:
             return _splits(self.dataset, self.facts.get("data"), bool(self.facts.get("offline")))
 
     def feed(self, view: Any) -> Feed:
-        """Put one view of the data on the device."""
-        return Feed(view.images, view.labels, self.dataset.mean, self.dataset.std, self.device)
+        """Put one view of the data on the device; a checkpoint scales inputs in its own way, for every use."""
+        told = (self.facts.get("parent") or {}).get("checkpoint")
+        mean, std = (told["mean"], told["std"]) if told else (self.dataset.mean, self.dataset.std)
+        return Feed(view.images, view.labels, mean, std, self.device)
 
     @functools.cached_property
     def training(self) -> Feed:
@@ -124,16 +127,24 @@ class Job:
     @functools.cached_property
     def plugins(self) -> dict[str, tuple[str, str, str]]:
         """Distribution, version and source digest of each plugin that this run uses."""
+        named = {role: self.inputs.get(role) for role in ("dataset", "model", "neuron", "rule", "pruner", "tune")}
+        named["checkpoint"] = (self.facts.get("parent") or {}).get("checkpoint")
         kinds = {"tune": "rule"}
-        roles = [r for r in ("dataset", "model", "neuron", "rule", "pruner", "tune") if self.inputs.get(r)]
-        used = {self.registry.find(kinds.get(r, r), self.inputs[r]["name"]).origin for r in roles}
+        told = [(kinds.get(role, role), part["name"]) for role, part in named.items() if part]
+        used = {self.registry.find(*one).origin for one in told if one != ("rule", NO_RULE)}
         return {
             o.plugin: (o.distribution, o.version, provenance.source_digest(o.module))
             for o in sorted(used, key=lambda origin: origin.plugin)
         }
 
     def rule(self, role: str) -> tuple[Rule, RuleEntry, Registered]:
-        """Make the training rule of a role (``rule`` or ``tune``)."""
+        """Make the training rule of a role (``rule`` or ``tune``).
+
+        Raises:
+            ContractError: the suite names none, and something asks to be trained all the same.
+        """
+        if self.inputs[role]["name"] == NO_RULE:
+            raise ContractError("it asks to be trained, and the suite names no rule; give its network a 'tune'")
         rule, found = self._made("rule", self.inputs[role])
         return rule, found.entry, found  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""Parents: the networks that stand before pruning, trained once a seed, cached, and shared by every pruner."""
+"""Parents: the networks that stand before pruning, trained once a seed or read from a checkpoint, cached and shared."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from synobench import networks, seeds
+from synobench.adoption import adopt
 from synobench.entries import RuleEntry
 from synobench.errors import BenchError, ContractError
 from synobench.jobs import Job
@@ -71,13 +72,13 @@ class Checkpoint:
 
 
 def obtain(job: Job) -> Parent:
-    """Return the parent that a job's inputs name, from the cache or trained now.
+    """Return the parent that a job's inputs name, from the cache, or trained or read from its checkpoint now.
 
     The job's ``parent`` holds the inputs of the parent, its ``parent_key`` their digest.
     """
     folder = job.kept("parents", job.facts["parent_key"])
     if not (folder / "parent.json").exists():
-        _train(job, folder)
+        _make(job, folder)
     try:
         facts = json.loads((folder / "parent.json").read_text())
         kept = load_tree(folder / "weights.safetensors", job.device)
@@ -89,9 +90,17 @@ def obtain(job: Job) -> Parent:
     return Parent(kept["model"], kept["masks"], kept.get("state", {}), facts)
 
 
-def _train(job: Job, folder: Path) -> None:
-    """Train the parent as a job of its own and keep it: weights, initial weights, the rule's state, then the facts."""
+def _make(job: Job, folder: Path) -> None:
+    """Make a parent as a job of its own."""
     own = Job({**job.facts, "inputs": _with_pruner(job)}, job.notify, job.stage)
+    if "checkpoint" in job.facts["parent"]:
+        adopt(own, folder)
+    else:
+        _train(own, folder)
+
+
+def _train(own: Job, folder: Path) -> None:
+    """Train the parent and keep it: weights, initial weights, the rule's state, then the facts."""
     seeds.reseed(own.inputs["seed"], "parent")
     with own.stage.at("build"):
         model = networks.build(own.inputs, own.registry, own.device)
@@ -128,7 +137,7 @@ def _train(job: Job, folder: Path) -> None:
         "device": own.device,
         "plugins": {name: {"digest": found} for name, (_, _, found) in own.plugins.items()},
         "resumed": resumed is not None,
-        "yardstick": job.facts.get("yardstick"),
+        "yardstick": own.facts.get("yardstick"),
     }
     write_atomically(folder / "parent.json", document(facts).encode())
     resume.clear()

@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from synobench.checkpoints import bring
 from synobench.errors import BenchError, nearest
 from synobench.layouts import data_folder, find_layout, layouts_of
 from synobench.registry import Registry
-from synobench.runner import Plan, Settings
+from synobench.runner import Plan, Settings, parent_path
 from synobench.store import Store
 
 CHECKPOINT = "SYNOBENCH_CHECKPOINT_SECONDS"
@@ -32,6 +33,7 @@ def check_run(todo: Plan, registry: Registry, settings: Settings, site: Path) ->
         pass  # The board at the end reads them all: what it would refuse is refused before hours of work.
     check_device(settings.device)
     check_data(todo, registry, settings)
+    check_checkpoints(todo, registry, settings)
     for option, folder in {"--leaderboards": settings.root, "--cache": settings.cache, "--site": site}.items():
         check_folder(option, folder)
     sweep(settings.root, settings.cache)
@@ -85,6 +87,17 @@ def check_data(todo: Plan, registry: Registry, settings: Settings) -> None:
             from synobench.fetch import fetch
 
             fetch(entry, folder, settings.offline)
+
+
+def check_checkpoints(todo: Plan, registry: Registry, settings: Settings) -> None:
+    """Make sure that the checkpoints of what is pending are here, but for those whose parents are kept already.
+
+    Raises:
+        BenchError: one is absent and the run is offline, or it cannot be downloaded.
+    """
+    missing = {k: cells[0] for k, cells in todo.parents().items() if not parent_path(settings.cache, k).exists()}
+    for name in dict.fromkeys(c.parent["checkpoint"]["name"] for c in missing.values() if "checkpoint" in c.parent):
+        bring(registry.get("checkpoint", name), settings.offline)
 
 
 def sweep(*folders: Path, age: float = 3600.0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,9 +16,10 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEAST = {"train_epochs": 1, "tune_epochs": 0, "batch": 1, "threads": 1}
 _TARGET = {"name", "values", "counter"}
+_PUBLISHED = {"source", "network", "entry", "targets", "values", "errors", "note"}
 _TOP = {
     *("name", "version", "question", "counter", "counters", "metrics"),
-    *("seeds", "pruners", "targets", "networks", "twins"),
+    *("seeds", "pruners", "targets", "networks", "twins", "published"),
 }
 
 
@@ -26,25 +27,52 @@ _TOP = {
 class Network:
     """One line of a suite: a model on a data set with its training and fine-tuning rules and budgets.
 
-    `twins` says whether its pruners get twins (see synobench.twins); it is in no key.
+    A checkpoint stands in the place of data set, model, rule and training. `pruners` and `targets`, where a network has
+    its own, stand in the place of the suite's. `twins` says whether its pruners get twins (see synobench.twins); it is
+    in no key.
     """
 
-    dataset: str
-    model: str
-    rule: str
-    train_epochs: int
-    tune_epochs: int
-    batch: int
+    dataset: str = ""
+    model: str = ""
+    rule: str = ""
+    train_epochs: int = 0
+    tune_epochs: int = 0
+    batch: int = 1
+    checkpoint: str = ""
     tune: str = ""
     neuron: str = "fused"
     precision: str = "float32"
     threads: int = 1
     twins: bool = False
+    pruners: tuple[str, ...] = ()
+    targets: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def label(self) -> str:
-        """``dataset/model``."""
-        return f"{self.dataset}/{self.model}"
+        """``dataset/model``, or the name of the checkpoint."""
+        return self.checkpoint or f"{self.dataset}/{self.model}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that somebody published: shown beside ours, never ranked.
+
+    Args:
+        source: the BibTeX key of where it stands.
+        network: the label of its network, in the suite or on the board.
+        entry: the pruner of ours that it is to be read beside.
+        target: as in a record; ``{"name": "none"}`` for the dense network.
+        value: top-1 accuracy in per cent, as printed. `error`: its standard error, where one is printed.
+        note: what a reader must know of how it came here.
+    """
+
+    source: str
+    network: str
+    entry: str
+    target: Mapping[str, Any]
+    value: float
+    error: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +89,7 @@ class Suite:
     networks: tuple[Network, ...]
     counters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
 
 
 def parse(text: str, name: str = "the suite") -> Suite:
@@ -77,28 +106,48 @@ def parse(text: str, name: str = "the suite") -> Suite:
     twins = _flag(table, "twins", name, False)
     if not _NAME.fullmatch(_text(table, "name", name)):
         raise BenchError(f"the name {table['name']!r} of {name} is not made of letters, digits, '.', '_' and '-'")
+    networks = tuple(_network(t, f"networks of {name}", twins) for t in _tables(table, "networks", name))
     return Suite(
         **{key: _text(table, key, name) for key in ("name", "version", "question", "counter")},
         seeds=tuple(_whole(seed, f"a seed of {name}", 0) for seed in _some(table, "seeds", name)),
         pruners=_texts(_some(table, "pruners", name), f"pruners of {name}"),
         targets=tuple(t for table in _tables(table, "targets", name) for t in _targets(table, f"targets of {name}")),
-        networks=tuple(_network(t, f"networks of {name}", twins) for t in _tables(table, "networks", name)),
+        networks=networks,
         counters=_texts(_list(table, "counters", name), f"counters of {name}"),
         metrics=_texts(_list(table, "metrics", name), f"metrics of {name}"),
+        published=tuple(_published(table, networks, name)),
     )
 
 
 def _network(table: Mapping[str, Any], where: str, twins: bool) -> Network:
     _known(table, {f.name for f in fields(Network)}, where)
-    others = {*_LEAST, "twins"}
-    texts = {key: _text(table, key, where) for key in ("dataset", "model", "rule", *table) if key not in others}
+    needed = _needed(table, where)
+    others = {*_LEAST, "twins", "pruners", "targets"}
+    texts = {key: _text(table, key, where) for key in (*needed, *table) if key not in others}
     if texts.get("precision", PRECISIONS[0]) not in PRECISIONS:
         raise BenchError(f"{where}: precision {texts['precision']!r} is not one of {', '.join(PRECISIONS)}")
     counts = {k: _whole(table.get(k), f"{k} in {where}", least) for k, least in _LEAST.items() if k in table}
-    missing = [k for k in ("train_epochs", "tune_epochs", "batch") if k not in counts]
+    missing = [k for k in needed if k in _LEAST and k not in counts]
     if missing:
         raise BenchError(f"{where} lack {', '.join(missing)}")
-    return Network(**texts, **counts, twins=_flag(table, "twins", where, twins))  # type: ignore[arg-type]
+    return Network(
+        **texts,  # type: ignore[arg-type]
+        **counts,  # type: ignore[arg-type]
+        twins=_flag(table, "twins", where, twins),
+        pruners=_texts(_list(table, "pruners", where), f"pruners in {where}"),
+        targets=tuple(t for one in _tables(table, "targets", where) for t in _targets(one, f"targets in {where}")),
+    )
+
+
+def _needed(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Return the fields that a network must give, by whether it is trained or a checkpoint."""
+    if "checkpoint" not in table:
+        return "dataset", "model", "rule", "train_epochs", "tune_epochs", "batch"
+    for key in ("dataset", "model", "rule", "train_epochs"):
+        if key in table:
+            raise BenchError(f"{where}: {key!r} is the checkpoint's own; leave it out beside 'checkpoint'")
+    tuned = table.get("tune_epochs") != 0
+    return "checkpoint", *(("tune",) if tuned else ()), "tune_epochs", "batch"
 
 
 def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -149,7 +198,7 @@ def _texts(values: list[Any], where: str) -> tuple[str, ...]:
 
 
 def _tables(table: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
-    found = _list(table, key, where) if key == "targets" else _some(table, key, where)
+    found = _some(table, key, where) if key == "networks" else _list(table, key, where)
     if not all(isinstance(item, Mapping) for item in found):
         raise BenchError(f"{where} needs {key!r} as tables, each under [[{key}]]")
     return found
@@ -162,6 +211,34 @@ def _targets(table: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]
         raise BenchError(f"{where}: {name!r} is not sparsity, parameters or synops")
     counter = {"counter": _text(table, "counter", f"{where}: synops")} if name == "synops" else {}
     for value in _some(table, "values", where):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise BenchError(f"{where}: {value!r} is not a fraction between 0 and 1")
-        yield {"name": name, "value": float(value), **counter}
+        yield {"name": name, "value": _number(value, where, 1), **counter}
+
+
+def _number(value: Any, where: str, most: int) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+        told = "a fraction between 0 and 1" if most == 1 else f"a figure between 0 and {most}"
+        raise BenchError(f"{where}: {value!r} is not {told}")
+    return float(value)
+
+
+def _published(table: Mapping[str, Any], networks: Sequence[Network], name: str) -> Iterator[Published]:
+    """Yield the figures of each table ``[[published]]``: one entry on one network at several targets."""
+    where, labels = f"published of {name}", [network.label for network in networks]
+    for told in _tables(table, "published", name):
+        _known(told, _PUBLISHED, where)
+        texts = {key: _text(told, key, where) for key in ("source", "network", "entry", *({"note"} & set(told)))}
+        if texts["network"] not in labels:
+            raise BenchError(f"{where}: no network is labelled {texts['network']!r}{nearest(texts['network'], labels)}")
+        values = [_number(value, f"{where}: values", 100) for value in _some(told, "values", where)]
+        errors: list[float | None] = [_number(e, f"{where}: errors", 100) for e in _list(told, "errors", where)]
+        aims = _aims(told, where)
+        if len(aims) != len(values) or len(errors) not in (0, len(values)):
+            raise BenchError(f"{where}: {len(aims)} targets, {len(values)} values, {len(errors)} errors do not match")
+        for aim, value, error in zip(aims, values, errors or [None] * len(values), strict=True):
+            yield Published(**texts, target=aim, value=value, error=error)
+
+
+def _aims(told: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    if "targets" not in told:
+        return [{"name": "none"}]
+    return [target for table in _tables(told, "targets", where) for target in _targets(table, f"targets in {where}")]

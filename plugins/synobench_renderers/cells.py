@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synobench.board import Board, Network, figures
+from synobench.board.labels import target_order, target_text
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES
+from synobench.protocol import Published
 from synobench.stats import Estimate
 
 SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks")
 """The heads of the main table."""
 
-LEFT = frozenset({"entry", "target", "remarks"})
+LEFT = frozenset({"entry", "target", "remarks", "source"})
 """The heads of columns that hold words."""
 
 
@@ -79,6 +81,25 @@ def further(network: Network, board: Board) -> Table:
 def _further(row: Row, names: Sequence[str]) -> tuple[str, ...]:
     told = (row.parameters_kept, *(row.columns.get(name) for name in names))
     return (row.target_label, row.label, *map(figures.amount, told))
+
+
+def published(network: Network) -> Table:
+    """Return what others published on a network, beside our rows of the same entry at the same target."""
+    heads = ("target", "entry", "published %", "s.e.", "ours %", "source")
+    order = sorted(network.published, key=lambda figure: target_order(figure.target))
+    return Table("Published figures", heads, tuple(_beside(figure, network.rows) for figure in order))
+
+
+def _beside(figure: Published, rows: Sequence[Row]) -> tuple[str, ...]:
+    ours = [row for row in rows if row.detail.partition("[")[0] == figure.entry and row.target == figure.target]
+    told = [f"{row.label}: {figures.accuracy(row)}" if len(ours) > 1 else figures.accuracy(row) for row in ours]
+    printed = (figures.fixed(figure.value), figures.fixed(figure.error))
+    return target_text(figure.target), figure.entry, *printed, "; ".join(told) or figures.GAP, figure.source
+
+
+def notes(network: Network) -> list[str]:
+    """Return what a reader of the published figures must know, each note once."""
+    return list(dict.fromkeys(f"{figure.source}: {figure.note}" for figure in network.published if figure.note))
 
 
 def details(network: Network, board: Board) -> list[Table]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from synobench.board import Board, Network, prose
 from synobench.board.figures import plain
 from synobench.board.rows import Row
-from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, score_cells, spans
+from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, notes, published, score_cells, spans
 
 PICTURE = "accuracy-synops.svg"
 _WHOLE = 20
@@ -64,10 +64,17 @@ def _network(network: Network, board: Board) -> Iterator[str]:
     yield from _section("", prose.power(network))
     yield from _section("Missing:", prose.missing(network))
     yield from _section("Notes on the SynOps:", network.caveats)
+    yield from _published(network)
     yield from ("<details><summary>Cost and further columns</summary>", "")
     for table in details(network, board):
         yield from (f"**{escape(table.title)}**", "", *_table(table), "")
     yield from ("</details>", "")
+
+
+def _published(network: Network) -> Iterator[str]:
+    if network.published:
+        yield from ("### Published figures", "", "Top-1 as others printed it, beside ours; never ranked.", "")
+        yield from (*_table(published(network)), "", *_section("", notes(network)))
 
 
 def _scores(rows: Sequence[Row]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synobench.board import labels
@@ -16,6 +16,7 @@ from synobench.board.comparable import newest, of_suite
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.board.runs import Counter, Metric, Run, read_run
 from synobench.errors import BenchError, nearest
+from synobench.protocol import Published
 from synobench.stats import sampling_error, smallest_difference
 from synobench.store import canonical
 
@@ -34,6 +35,7 @@ class SuiteFacts:
         headlines: counter name -> the column that a SynOps axis or target means.
         definitions: counter name -> its formula, shown below the tables.
         plan: the inputs of every planned cell, as a record holds them; cells without a record are shown as gaps.
+        published: figures of others, each with the inputs of a planned cell on its network.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SuiteFacts:
     headlines: Mapping[str, str]
     definitions: Mapping[str, str] = field(default_factory=dict)
     plan: Sequence[Inputs] = field(default=(), repr=False)
+    published: Sequence[tuple[Inputs, Published]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Network:
         smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, at the
             median spread of its ranked entries; None where that is not known.
         caveats: what the ledgers say of their own figures, operations that nobody counts among them.
+        published: figures of others on it, as the suite tells them; they are never ranked.
     """
 
     dataset: str
@@ -68,6 +72,7 @@ class Network:
     smallest: float | None
     pairs: int | None
     caveats: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
 
     @property
     def label(self) -> str:
@@ -137,6 +142,11 @@ class Board:
         held = (run for network in self.networks for row in network.rows for run in row.runs)
         return tuple(sorted(held, key=lambda run: run.key))
 
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Every published figure, network by network, each with its network's label on the board."""
+        return tuple(figure for network in self.networks for figure in network.published)
+
 
 def build_board(
     suite: SuiteFacts,
@@ -194,12 +204,20 @@ def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
     )
     groups: dict[tuple[str, str], list[Cell]] = {}
     for inputs, run in cells:
-        groups.setdefault((canonical(inputs["dataset"]), canonical(inputs["model"])), []).append((inputs, run))
+        groups.setdefault(_place(inputs), []).append((inputs, run))
+    told: dict[tuple[str, str], list[Published]] = {}
+    for inputs, figure in suite.published:
+        told.setdefault(_place(inputs), []).append(figure)
     made = [
-        _network(datasets[dataset], models[model], group, _rows(group, entries, suite))
-        for (dataset, model), group in groups.items()
+        _network(datasets[place[0]], models[place[1]], group, _rows(group, entries, suite), told.get(place, ()))
+        for place, group in groups.items()
     ]
     return sorted(made, key=lambda network: (network.dataset, network.model))
+
+
+def _place(inputs: Inputs) -> tuple[str, str]:
+    """Return what makes a network of its own on a board: data set and model."""
+    return canonical(inputs["dataset"]), canonical(inputs["model"])
 
 
 def _rows(cells: Sequence[Cell], entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
@@ -237,7 +255,9 @@ def _order(row: Row) -> tuple[Any, ...]:
     return not row.control, labels.target_order(row.target), row.rank is None, row.rank or 0, row.label, row.detail
 
 
-def _network(dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> Network:
+def _network(
+    dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row], published: Iterable[Published]
+) -> Network:
     runs = [run for row in rows for run in row.runs]
     totals = sorted({run.top1.total for run in runs})
     if len(totals) > 1:
@@ -256,6 +276,7 @@ def _network(dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row
         smallest=smallest_difference(spread, pairs) if spread is not None and pairs else None,
         pairs=pairs,
         caveats=tuple(sorted({caveat for run in runs for caveat in run.caveats})),
+        published=tuple(replace(figure, network=f"{dataset} / {model}") for figure in published),
     )
 
 

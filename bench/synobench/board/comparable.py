@@ -46,4 +46,5 @@ def _parts(inputs: Mapping[str, Any]) -> Iterable[tuple[str, int]]:
     for role, revision in (inputs.get("revisions") or {}).items():
         part = inputs.get(role)
         kind = "rule" if role == "tune" else role
-        yield f"{kind} {part['name']}" if isinstance(part, Mapping) else kind, int(revision)
+        name = part.get("checkpoint", part["name"]) if isinstance(part, Mapping) else None
+        yield kind if name is None else f"{kind} {name}", int(revision)

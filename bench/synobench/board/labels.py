@@ -51,9 +51,10 @@ def _flat(part: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def setting_of(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what stands around the pruner, role by role, as named objects; the parent by its name alone."""
+    """Return what stands around the pruner, role by role, as named objects; a parent by name or checkpoint."""
     found = {role: inputs.get(role) or {"name": "none"} for role in SETTING}
-    found["parent"] = {"name": found["parent"]["name"]}
+    parent = found["parent"]
+    found["parent"] = {key: parent[key] for key in ("name", "checkpoint") if key in parent}
     found["budget"] = {"name": "budget", "params": inputs.get("budget") or {}}
     return found
 
