@@ -45,7 +45,8 @@ def parser() -> Parser:
     _plugins(verbs.add_parser("plugins", help="list the plugins and their entries, or show one entry"))
     _data(verbs.add_parser("data", help="list the data sets and checkpoints, or fetch one"))
     _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
-    for name in ("run", "plan", "board", "verify"):
+    _replay(verbs.add_parser("replay", help="run stored cells again and judge the differences"))
+    for name in ("run", "plan", "board", "verify", "replay"):
         _loading(verbs.choices[name])
     return top
 
@@ -85,14 +86,18 @@ def _grid(verb: argparse.ArgumentParser) -> None:
     _cache(verb)
 
 
-def _run(verb: argparse.ArgumentParser) -> None:
-    _grid(verb)
+def _work(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="cpu", help="cpu or cuda:0 (%(default)s)")
     verb.add_argument("--data", metavar="DIR", help="folder of data files (else $SYNOBENCH_DATA, else the cache)")
     verb.add_argument("--offline", action="store_true", help="fail at once where a download would be needed")
     verb.add_argument(
         "--executor", default="slots", metavar="SPEC", help="where to run: inline, slots[n=2], ... (%(default)s)"
     )
+
+
+def _run(verb: argparse.ArgumentParser) -> None:
+    _grid(verb)
+    _work(verb)
     verb.add_argument("--again", action="store_true", help="run what is done once more, parents too, kept as replays")
     verb.add_argument(
         "--resume", action="store_true", help="go on where a run was cut: always so, and here for clarity"
@@ -146,6 +151,16 @@ def _verify(verb: argparse.ArgumentParser) -> None:
         "--base", metavar="REV", help="a git revision: nothing that its merge base holds may have changed since"
     )
     _places(verb)
+
+
+def _replay(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("key", nargs="*", metavar="KEY", help="keys of records, or their first digits")
+    verb.add_argument("--suite", action="append", default=[], metavar="SUITE", help="names or TOML files")
+    verb.add_argument("--sample", type=int, metavar="N", help="draw N records in place of keys")
+    verb.add_argument("--salt", default="", metavar="TEXT", help="what the sample is drawn by, as the date")
+    _places(verb)
+    _cache(verb)
+    _work(verb)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,13 @@ from synobench.errors import BenchError, nearest
 from synobench.params import parse_spec, resolve
 from synobench.progress import duration
 from synobench.registry import Registry
-from synobench.store import Store
+from synobench.store import Record, Store, read_json
 from synobench.suite import find_suite, with_pruners
 
 if TYPE_CHECKING:
+    from synobench.replay import Judgement
     from synobench.runner import Plan, Settings
+    from synobench.suite import Suite
 
 Failures = list[tuple[str, dict[str, Any]]]
 """Label and error of each run that failed."""
@@ -273,6 +275,46 @@ def verify(arguments: Namespace) -> int:
     return 1 if findings else 0
 
 
+def replay(arguments: Namespace) -> int:
+    """Run stored cells again, parents too, and judge each difference by the spread of the cell's other seeds."""
+    from synobench import replay as replays
+
+    if bool(arguments.key) == (arguments.sample is not None):
+        raise BenchError("replay takes either keys or --sample N")
+    registry, store = _load(arguments), Store(arguments.leaderboards)
+    suites = {suite.name: suite for suite in (find_suite(name, registry) for name in arguments.suite)}
+    if arguments.key:
+        records = replays.find(arguments.key, store)
+    else:
+        records = replays.sample(store, list(suites), arguments.sample, arguments.salt)
+    found = [
+        j
+        for suite, some in replays.by_suite(records, suites, registry)
+        for j in _replayed(suite, some, registry, arguments)
+    ]
+    for judgement in found:
+        print(judgement.says())
+    return replays.exit_code(found, len(records))
+
+
+def _replayed(suite: Suite, records: list[Record], registry: Registry, arguments: Namespace) -> Iterator[Judgement]:
+    """Run some cells of one suite once more in an empty cache, and judge those that were stored."""
+    from synobench.replay import cell_of, family_of, judge
+    from synobench.runner import Plan
+    from synobench.twins import Twins
+
+    store, cells = Store(arguments.leaderboards), [cell_of(record, suite, registry) for record in records]
+    before = {cell.key: store.replays(suite.name, cell.key) for cell in cells}
+    settings = _settings(Namespace(**{**vars(arguments), "again": True}))
+    todo = Plan(suite, cells, [], set(), {}, Twins([], registry, store))
+    failed = _execute(todo, registry, settings, Namespace(**{**vars(arguments), "site": settings.cache}))
+    _tell_failures(failed, arguments.leaderboards / "failures" / suite.name)
+    for record in records:
+        new = [path for path in store.replays(suite.name, record["key"]) if path not in before[record["key"]]]
+        if new:
+            yield judge(record, read_json(new[-1]), family_of(record, store))
+
+
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "plan": plan,
@@ -280,5 +322,6 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "plugins": plugins,
     "data": data,
     "verify": verify,
+    "replay": replay,
 }
 """Each verb by name."""

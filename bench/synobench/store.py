@@ -167,6 +167,11 @@ class Store:
             n += 1
         return folder / f"{key}-{n}.json"
 
+    def replays(self, suite: str, key: str) -> list[Path]:
+        """Return the files of a key's replays, the oldest first."""
+        found = (self.root / "replays" / suite).glob(f"{key}-*.json")
+        return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+
     def suites(self) -> list[str]:
         """Return the suites that have records, sorted."""
         folder = self.root / "records"
