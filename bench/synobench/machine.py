@@ -46,6 +46,17 @@ def cores() -> int:
     return count
 
 
+def memory(device: str = "cpu") -> int:
+    """Return the bytes of memory that this process may use: the machine's or its control group's, or a GPU's."""
+    if str(device).startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    allowed = _first_line("/sys/fs/cgroup/memory.max") or ""
+    return min(whole, int(allowed)) if allowed.isdigit() else whole
+
+
 def _machine() -> dict[str, Any]:
     info = _text("/proc/cpuinfo") or ""
     model = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)

@@ -17,8 +17,9 @@ from synobench import seeds
 from synobench.cost import Meter
 from synobench.errors import BenchError, ContractError, nearest
 from synobench.feed import Batch, Feed
-from synobench.gradients.collect import Ask, collect, draw
-from synobench.gradients.matrix import SampleGradients
+from synobench.gradients import SampleGradients
+from synobench.gradients.collect import collect
+from synobench.gradients.plan import Ask, draw
 from synobench.gradients.ways import Problem
 from synobench.networks import evaluating, logits, prunable
 from synobench.selection import Masks, keep_allocated, keep_by_layer, keep_globally, kept_at_sparsity
@@ -139,7 +140,16 @@ class Workbench:
                 seen += size
         return {name: total / seen for name, total in sums.items()}
 
-    def sample_gradients(self, samples: int = 1000, size: int = 1, salt: int = 0, way: str = "auto") -> SampleGradients:
+    def sample_gradients(
+        self,
+        samples: int = 1000,
+        size: int = 1,
+        salt: int = 0,
+        names: Sequence[str] = (),
+        screen: float = 1.0,
+        total: bool = True,
+        memory: int | None = None,
+    ) -> SampleGradients:
         """Return the gradients of the cross-entropy image by image, with respect to the prunable weights, weight-major.
 
         The images are drawn from the training split, without augmentation; the network is in evaluation mode
@@ -149,16 +159,25 @@ class Workbench:
             samples: images drawn.
             size: images a row: with more than one, a row is the gradient of their mean loss.
             salt: tells draws of one run apart; a stage's number gives it fresh images.
-            way: ``vmap``, ``loop`` or, chosen by the bench, ``auto``.
+            names: the tensors wanted; empty: all prunable ones.
+            screen: the share of the trace of the empirical Fisher to reach, by images of the largest softmax residual;
+                1 takes every row.
+            total: whether the sum over all images is wanted where rows are screened away: it takes their passes too.
+            memory: bytes that it may need; None: half of the machine's.
 
         Raises:
-            BenchError: there are not as many images, or they do not make whole rows.
+            BenchError: there are not as many images, they do not make whole rows, or more memory is needed.
+            ContractError: a name is not that of a prunable weight.
         """
-        ask = Ask(samples, size, salt, way)
-        drawn = draw(self.tools.feed, ask.samples, self.generator(f"sample gradients/{salt}"))
-        problem = Problem(self.model, prunable(self.model, self.tools.patterns), size)
+        ask = Ask(samples, size, salt, tuple(names), screen, total)
+        weights = prunable(self.model, self.tools.patterns)
+        for name in ask.names:
+            if name not in weights:
+                raise ContractError(f"it asked for gradients of {name!r}, no prunable weight{nearest(name, weights)}")
+        drawn = draw(self.tools.feed, samples, self.generator(f"sample gradients/{salt}"))
+        wanted = {name: weight for name, weight in weights.items() if not ask.names or name in ask.names}
         with evaluating(self.model):
-            return collect(problem, self.tools.feed, drawn, ask)
+            return collect(Problem(self.model, wanted, size), self.tools.feed, drawn, ask, bound=memory)
 
     def evaluate(self, masks: Mapping[str, Tensor] | None = None, half: int | None = 0) -> Evaluation:
         """Measure a candidate on validation data, its weights masked for the while.

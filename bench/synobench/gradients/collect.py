@@ -1,119 +1,148 @@
-"""From drawn images to the weight-major matrix: the memory it needs, chunk by chunk, the total."""
+"""From drawn images to the weight-major matrix, chunk by chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import copy
+import dataclasses
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from synobench.errors import BenchError, nearest
+from synobench import machine
 from synobench.feed import Feed
-from synobench.gradients.matrix import SampleGradients, Span, sort_columns
-from synobench.gradients.ways import Found, Problem, by_loop, by_vmap
+from synobench.gradients import screen
+from synobench.gradients.canvas import Canvas
+from synobench.gradients.matrix import SampleGradients
+from synobench.gradients.plan import WAYS, Ask, Plan, bounded, plan, spans_of
+from synobench.gradients.ways import Problem, by_loop
 
-Way = Callable[[Problem, Tensor, Tensor], Found]
-WAYS: dict[str, Way] = {"vmap": by_vmap, "loop": by_loop}
-"""How the gradients of many rows may be found."""
-
-CHUNK_BYTES = 32 << 20
-"""Row-major gradients that are held at once, before they are written to the matrix."""
+TOLERANCE = 1e-3
+"""How far a way's rows may lie from those of plain backward passes, relative to their norm, and still be trusted."""
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What is asked for; plain data that decides the result, and so is part of its key.
+def collect(
+    problem: Problem, feed: Feed, drawn: Tensor, ask: Ask, way: str = "auto", bound: int | None = None
+) -> SampleGradients:
+    """Compute the gradients of drawn images, row by row.
 
     Args:
-        samples: images drawn.
-        size: images a row.
-        salt: tells draws of one run apart: a stage's number.
-        way: how they are computed: a name of `WAYS`, or ``auto``.
-    """
-
-    samples: int = 1000
-    size: int = 1
-    salt: int = 0
-    way: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.samples < 1 or self.size < 1 or self.samples % self.size:
-            raise BenchError(f"{self.samples} samples do not make whole rows of {self.size}; ask for a multiple of it")
-        if self.way not in (*WAYS, "auto"):
-            raise BenchError(
-                f"there is no way {self.way!r} to per-sample gradients{nearest(self.way, (*WAYS, 'auto'))}"
-            )
-
-
-def spans_of(problem: Problem) -> tuple[Span, ...]:
-    """Return where each prunable tensor lies, in the model's order."""
-    spans, start = [], 0
-    for name, weight in problem.weights.items():
-        spans.append(Span(name, start, start + weight.numel(), tuple(weight.shape)))
-        start += weight.numel()
-    return tuple(spans)
-
-
-def draw(feed: Feed, samples: int, generator: torch.Generator) -> Tensor:
-    """Draw images of the training split without replacement, by place.
+        problem: the network, in evaluation mode, and its weights.
+        feed: where the images come from.
+        drawn: [samples], their places; row i is made of the images i * size to (i + 1) * size.
+        ask: what is wanted.
+        way: a name of `WAYS`, or ``auto``: the fastest whose first rows agree with plain backward passes.
+        bound: bytes that may be needed; None: half of the machine's memory.
 
     Raises:
-        BenchError: there are not as many.
+        BenchError: the bound is too small, or there is no such way.
     """
-    if samples > len(feed):
-        raise BenchError(f"{samples} samples were asked for and the training split has {len(feed)}")
-    return torch.randperm(len(feed), generator=generator)[:samples]
+    rows = ask.samples // ask.size
+    planned = plan(problem, rows, way)
+    bounded(planned, problem, rows, machine.memory(feed.device) // 2 if bound is None else bound)
+    collector = Collector(problem, feed, rows, planned, trusted=way != "auto")
+    if ask.screen < 1:
+        taken, share, rest = screen.screened(collector, drawn, ask)
+    else:
+        collector.add(drawn)
+        taken, share, rest = torch.arange(rows), 1.0, None
+    return collector.result(ask, taken, share, rest)
 
 
 class Collector:
-    """Writes rows into the columns of a matrix [p, n], and sums them up as they come.
+    """Takes the rows of images, chunk by chunk.
 
     Args:
-        problem: what is differentiated.
-        rows: n, the most rows that will come.
+        problem: what is differentiated, in evaluation mode.
+        feed: where the images come from.
+        rows: the most rows that will come.
+        planned: how they are made.
+        trusted: whether the way was asked for by name; if not, two rows are held against plain backward passes first.
     """
 
-    def __init__(self, problem: Problem, rows: int) -> None:
-        self.problem, self.spans = problem, spans_of(problem)
-        device = next(iter(problem.weights.values())).device
-        p = self.spans[-1].stop
-        self.matrix = torch.empty(p, rows, device=device)
-        self.squares = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.total = torch.zeros(p, dtype=torch.float64, device=device)
+    def __init__(self, problem: Problem, feed: Feed, rows: int, planned: Plan, trusted: bool) -> None:
+        self.problem, self.feed, self.planned = _apart(problem, planned.way), feed, planned
+        self.spans = spans_of(problem)
+        self.canvas = Canvas(self.spans[-1].stop, rows, feed.device)
+        self.squares = torch.zeros(rows, dtype=torch.float64, device=feed.device)
         self.done = 0
+        self._trusted = trusted or planned.way == "loop"
 
-    def add(self, found: Iterator[tuple[str, Tensor]], rows: int) -> None:
-        """Write the next `rows` rows."""
-        at = slice(self.done, self.done + rows)
-        places = {span.name: span for span in self.spans}
+    def add(self, places: Tensor) -> Tensor:
+        """Compute the rows of the images at `places`; return the squared norms of the rows, [r] float64."""
+        begun = self.done
+        for part in torch.split(places, self.planned.chunk * self.problem.size):
+            inputs, labels = self.feed.take(part.to(self.feed.device))
+            if not self._trusted:
+                self._choose(inputs, labels)
+            self._write(WAYS[self.planned.way](self.problem, inputs, labels), len(part) // self.problem.size)
+        return self.squares[begun : self.done]
+
+    def result(self, ask: Ask, taken: Tensor, share: float, rest: Tensor | None) -> SampleGradients:
+        """Return all rows done, sorted by norm.
+
+        Args:
+            ask: what was wanted.
+            taken: [m], which of the drawn rows each one is.
+            share: of the trace that they hold, as far as is known.
+            rest: [p], the sum of the gradients of all images that have no row.
+        """
+        order = self.squares[: self.done].argsort(descending=True, stable=True)
+        matrix, sums = self.canvas.finish(order)
+        sums *= self.problem.size
+        return SampleGradients(
+            matrix=matrix,
+            total=sums if rest is None else sums + rest,
+            samples=ask.samples,
+            weights=torch.cat([w.detach().flatten() for w in self.problem.weights.values()]).float(),
+            spans=self.spans,
+            squares=self.squares[order],
+            index=taken.to(order.device)[order],
+            size=ask.size,
+            told={
+                "gradient_samples": float(ask.samples),
+                "gradient_rows": float(self.done),
+                "gradient_share": share,
+                "gradient_bytes": float(self.planned.bytes),
+            },
+        )
+
+    def _write(self, found: Iterator[tuple[str, Tensor]], rows: int) -> None:
+        starts = {span.name: span.start for span in self.spans}
         for name, gradient in found:
-            span, flat = places[name], gradient.detach().flatten(1)
-            self.matrix[span.start : span.stop, at] = flat.T
-            self.squares[at] += flat.square().sum(1, dtype=torch.float64)
-            self.total[span.start : span.stop] += flat.sum(0, dtype=torch.float64)
+            flat = gradient.detach().flatten(1)
+            self.canvas.write(self.done, starts[name], flat)
+            self.squares[self.done : self.done + rows] += torch.linalg.vector_norm(flat, dim=1).double().square()
         self.done += rows
 
+    def _choose(self, inputs: Tensor, labels: Tensor) -> None:
+        """Hold the first and the last row against plain backward passes; go on to the next way where they differ."""
+        size = self.problem.size
+        ends = torch.cat([torch.arange(size), torch.arange(size) + inputs.shape[0] - size]).to(inputs.device)
+        told = inputs[ends], labels[ends]
+        plain = _joined(by_loop(self.problem, *told))
+        ways = list(WAYS)
+        while self.planned.way != "loop" and not self._agrees(plain, *told):
+            way = ways[ways.index(self.planned.way) + 1]
+            self.planned = plan(self.problem, self.canvas.rows, way)
+            self.problem = _apart(self.problem, way)
+        self._trusted = True
 
-def collect(problem: Problem, feed: Feed, drawn: Tensor, ask: Ask) -> SampleGradients:
-    """Compute the gradients of the drawn images' rows."""
-    collector = Collector(problem, ask.samples // ask.size)
-    way = WAYS["vmap" if ask.way == "auto" else ask.way]
-    p = collector.matrix.shape[0]
-    chunk = max(1, min(50, CHUNK_BYTES // (4 * p)))
-    for part in drawn.split(chunk * ask.size):
-        inputs, labels = feed.take(part.to(feed.device))
-        collector.add(way(problem, inputs, labels), len(part) // ask.size)
-    order = collector.squares.argsort(descending=True, stable=True)
-    weights = torch.cat([w.detach().flatten() for w in problem.weights.values()])
-    return SampleGradients(
-        matrix=sort_columns(collector.matrix, order),
-        total=(collector.total * ask.size).float(),
-        samples=ask.samples,
-        weights=weights.float(),
-        spans=collector.spans,
-        squares=collector.squares[order],
-        index=order,
-        size=ask.size,
-        told={"samples": float(ask.samples), "rows": float(order.numel()), "parameters": float(p)},
-    )
+    def _agrees(self, plain: Tensor, inputs: Tensor, labels: Tensor) -> bool:
+        try:
+            found = _joined(WAYS[self.planned.way](self.problem, inputs, labels))
+        except (RuntimeError, ValueError, TypeError):
+            return False
+        return bool(((found - plain).norm(dim=1) <= TOLERANCE * plain.norm(dim=1)).all())
+
+
+def _joined(found: Iterator[tuple[str, Tensor]]) -> Tensor:
+    return torch.cat([gradient.flatten(1) for _, gradient in found], dim=1)
+
+
+def _apart(problem: Problem, way: str) -> Problem:
+    """Give vmap a copy of the network: a layer that keeps state would be left with values that are no tensors."""
+    if way != "vmap":
+        return problem
+    model = copy.deepcopy(problem.model)
+    return dataclasses.replace(problem, model=model, weights={n: model.get_parameter(n) for n in problem.weights})

@@ -90,25 +90,10 @@ def drop_rows(gradients: SampleGradients, ridge: float, epsilon: float = 0.01) -
         raise BenchError(f"rows are dropped for a ridge and an epsilon of 0 or more, not {ridge} and {epsilon}")
     tails = gradients.squares.flip(0).cumsum(0)
     left = len(tails) - int((tails <= epsilon * gradients.drawn * ridge).sum())
-    told = {**gradients.told, "rows_kept": float(left)}
     return dataclasses.replace(
         gradients,
         matrix=gradients.matrix[:, :left],
         squares=gradients.squares[:left],
         index=gradients.index[:left],
-        told=told,
+        told={**gradients.told, "gradient_rows": float(left)},
     )
-
-
-def sort_columns(buffer: Tensor, order: Tensor) -> Tensor:
-    """Bring columns of a buffer [p, n] into an order, in place, a run of rows at a time; return them as [p, m]."""
-    rows, columns = buffer.shape
-    left = order.numel()
-    flat, result = buffer.view(-1), buffer.view(-1)[: rows * left].view(rows, left)
-    step = max(1, BLOCK // max(1, columns))
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        # The sorted run lies at or before where it came from (left <= columns): nothing unread is overwritten.
-        picked = buffer[start:stop].index_select(1, order)
-        flat[start * left : stop * left].view(-1, left).copy_(picked)
-    return result

@@ -41,7 +41,7 @@ def by_loop(problem: Problem, inputs: Tensor, labels: Tensor) -> Found:
     """Take one forward and one backward pass a row: slow, and right for any network."""
     weights = list(problem.weights.values())
     found = []
-    for x, y in zip(inputs.split(problem.size), labels.split(problem.size), strict=True):
+    for x, y in zip(torch.split(inputs, problem.size), torch.split(labels, problem.size), strict=True):
         loss = F.cross_entropy(logits(problem.model, x), y)
         found.append(torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True))
     for name, rows in zip(problem.weights, zip(*found, strict=True), strict=True):
@@ -55,6 +55,6 @@ def by_vmap(problem: Problem, inputs: Tensor, labels: Tensor) -> Found:
     def loss(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return problem.loss(functional_call(problem.model, chosen, (x,)), y)
 
-    rows = inputs.unflatten(0, (-1, problem.size)), labels.unflatten(0, (-1, problem.size))
+    rows = inputs.view(-1, problem.size, *inputs.shape[1:]), labels.view(-1, problem.size)
     found: dict[str, Tensor] = vmap(grad(loss), in_dims=(None, 0, 0))(weights, *rows)
     yield from found.items()
