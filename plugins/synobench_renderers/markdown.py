@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from synobench.board import Board, Network, prose
-from synobench.board.figures import plain
+from synobench.board.figures import gains, plain
 from synobench.board.rows import Row
 from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, notes, published, score_cells, spans
 
@@ -61,6 +61,7 @@ def _network(network: Network, board: Board) -> Iterator[str]:
     if network.below:
         yield from ("**Below the line**: without seeds enough to be ranked.", "")
         yield from _scores(network.below)
+    yield from _gains(network)
     yield from _section("", prose.power(network))
     yield from _section("Missing:", prose.missing(network))
     yield from _section("Notes on the SynOps:", network.caveats)
@@ -75,6 +76,12 @@ def _published(network: Network) -> Iterator[str]:
     if network.published:
         yield from ("### Published figures", "", "Top-1 as others printed it, beside ours; never ranked.", "")
         yield from (*_table(published(network)), "", *_section("", notes(network)))
+
+
+def _gains(network: Network) -> Iterator[str]:
+    if table := gains(network.rows):
+        head, *lines = table
+        yield from ("**Gain over twins**, in points", "", *_laid(head, list(map(_escaped, lines))), "")
 
 
 def _scores(rows: Sequence[Row]) -> Iterator[str]:

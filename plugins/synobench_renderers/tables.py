@@ -9,9 +9,12 @@ from typing import Any
 
 from synobench.board import Board, Network
 from synobench.board.figures import exact, plain
+from synobench.board.labels import full_text
 from synobench.board.rows import Row, headline
 from synobench.board.runs import COST, PHASES, Run
+from synobench.board.twins import Twin
 from synobench.stats import Estimate
+from synobench.twins import KINDS
 
 Cells = dict[str, str]
 
@@ -23,9 +26,9 @@ def board_csv(board: Board) -> str:
 
 
 def runs_csv(board: Board) -> str:
-    """Return one row a record."""
-    places = [(network, row, run) for network in board.networks for row in network.rows for run in row.runs]
-    return _csv([_run(board, network, row, run) for network, row, run in places])
+    """Return one row a record, a twin's behind those of the first row that it stands behind."""
+    places = {run.key: (network, row, run) for network in board.networks for row in network.rows for run in row.behind}
+    return _csv([_run(board, network, row, run) for network, row, run in places.values()])
 
 
 def _row(board: Board, network: Network, row: Row) -> Cells:
@@ -45,6 +48,7 @@ def _row(board: Board, network: Network, row: Row) -> Cells:
         "rank": str(row.rank or ""),
         "best_group": _truth(row.best),
         "deterministic": _truth(row.deterministic),
+        **{name: value for kind in KINDS for name, value in _gain(kind, row.twins.get(kind)).items()},
         **{f"{phase}_{item}": _mean(row.cost[phase][item]) for phase in PHASES for item in COST if item != "seconds"},
         **{f"{phase}_seconds": _mean(spent.get(phase)) for phase in PHASES},
         "machines": " | ".join(plain(machine) for machine in row.seconds),
@@ -58,6 +62,7 @@ def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
     return {
         "key": run.key,
         **_place(board, network, row),
+        **_twin(row, run),
         "seed": str(run.seed),
         "hits": str(run.top1.hits),
         "images": str(run.top1.total),
@@ -76,6 +81,14 @@ def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
         **{f"code_{name}": _told(run.code.get(name)) for name in ("version", "commit", "dirty")},
         **{name: exact(columns.get(name)) for name in board.columns},
     }
+
+
+def _twin(row: Row, run: Run) -> Cells:
+    """Return what a twin is called in place of its host."""
+    if run in row.runs:
+        return {}
+    pruner = run.inputs["pruner"]
+    return {"entry": plain(f"{pruner['name']} (twin)"), "parameters_of_entry": plain(full_text(pruner))}
 
 
 def _place(board: Board, network: Network, row: Row) -> Cells:
@@ -99,6 +112,12 @@ def _estimate(name: str, estimate: Estimate | None, *, extremes: bool = False) -
         told = {key: getattr(estimate, key) for key in told}
     kept = told if extremes else {key: told[key] for key in ("mean", "half", "n")}
     return {f"{name}_{key}": exact(value) for key, value in kept.items()}
+
+
+def _gain(kind: str, twin: Twin | None) -> Cells:
+    verdict = twin.verdict.verdict if twin and twin.verdict else ""
+    told = {f"gain_{kind}_same": _truth(twin.same if twin else None), f"gain_{kind}_verdict": verdict}
+    return {**_estimate(f"gain_{kind}", twin.gain if twin else None), **told}
 
 
 def _mean(estimate: Estimate | None) -> str:

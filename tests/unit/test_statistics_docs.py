@@ -21,7 +21,7 @@ import pytest
 from scipy import stats as oracle
 
 from synobench import stats
-from synobench.board import rows
+from synobench.board import SuiteFacts, build_board, rows
 from synobench.errors import BenchError
 from synobench.stats import across as across_module
 from synobench.stats import multiple
@@ -32,6 +32,8 @@ from synobench.stats.multiple import BETTER, OPEN, SAME, WORSE, Comparison, comp
 from synobench.stats.ranks import friedman, signed_rank
 from synobench.stats.robust import interquartile_mean, profile, superiority
 from synobench.stats.ttests import t_probability, tost
+from synobench.testing.records import make_record, make_records
+from synobench.twins import kept_counts
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -366,6 +368,40 @@ def _(numbers: list[float]) -> None:
     (half_point,) = numbers
     n = stats.seeds_needed(0.006)
     assert stats.smallest_difference(0.006, n) <= half_point < stats.smallest_difference(0.006, n - 1)
+
+
+def twin_board(**less: int) -> list[rows.Row]:
+    """Return a network's rows, with twins that have so many hits less, a seed's number modulo two in addition."""
+    records = list(make_records({"taylor": (170, 150)}, targets=(0.8, 0.9)))
+    twins = {}
+    for host, (kind, hits) in itertools.product(records[5:], less.items()):
+        pruner = {"name": kind, "params": {"allocation": kept_counts(host)}}
+        told = host["outcome"]["test"]["top1"]["hits"] - hits - host["inputs"]["seed"] % 2 * (hits > 0)
+        place = {"pruner": pruner, "target": host["inputs"]["target"], "seed": host["inputs"]["seed"]}
+        twins[str(place)] = make_record(**place, hits=told)
+    facts = SuiteFacts("demo", "1.0", "?", "c", {"c": "n"})
+    found = build_board(facts, [*records, *twins.values()], {"c": lambda _: {"n": 1.0}})
+    return [row for network in found.networks for row in network.rows if not row.control]
+
+
+@rule("twin-gain")
+def _() -> None:
+    found = twin_board(magnitude=2, random=30)
+    for kind in ("magnitude", "random"):
+        twins = [{run.seed: run.top1.accuracy for run in row.twins[kind].runs} for row in found]
+        pairs = {f"taylor, {r.target_label}": (r.by_seed(), t) for r, t in zip(found, twins, strict=True)}
+        assert [row.twins[kind].verdict for row in found] == list(compare(pairs))
+        assert [row.twins[kind].gain for row in found] == [stats.paired(*pair) for pair in pairs.values()]
+
+
+@rule("twin-same")
+def _() -> None:
+    for twin in (row.twins["magnitude"] for row in twin_board(magnitude=0, random=30)):
+        assert (twin.same, twin.verdict) == (True, None)
+    for twin in (row.twins["random"] for row in twin_board(magnitude=0, random=30)):
+        assert not twin.same
+        assert twin.verdict is not None
+        assert twin.verdict.level == 1 - 0.05 / 2
 
 
 @rule("superiority")

@@ -6,6 +6,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,12 @@ from synobench.board import labels
 from synobench.board.comparable import newest, of_suite
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.board.runs import Counter, Metric, Run, read_run
+from synobench.board.twins import own_rows, with_twins
 from synobench.errors import BenchError, nearest
 from synobench.protocol import Published
 from synobench.stats import sampling_error, smallest_difference
 from synobench.store import canonical
+from synobench.twins import allocation_of
 
 Json = Any
 Inputs = Mapping[str, Json]
@@ -138,9 +141,17 @@ class Board:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Every run on the board, sorted by key."""
+        """Every run in a row of the board, sorted by key."""
         held = (run for network in self.networks for row in network.rows for run in row.runs)
         return tuple(sorted(held, key=lambda run: run.key))
+
+    @property
+    def twins(self) -> tuple[Run, ...]:
+        """The runs that stand behind rows as their twins, each once, sorted by key."""
+        rows = [row for network in self.networks for row in network.rows]
+        held = {run.key: run for row in rows for run in row.behind}
+        own = {run.key for row in rows for run in row.runs}
+        return tuple(held[key] for key in sorted(held.keys() - own))
 
     @property
     def published(self) -> tuple[Published, ...]:
@@ -173,7 +184,9 @@ def build_board(
     done = [r for r in here if r.get("status") == "ok"]
     every = [read_run(r, counters, metrics or {}, read_ledger or _ledger) for r in done]
     runs = newest(every, suite.plan)
-    networks = _networks(runs, suite)
+    networks = _networks(own_rows(runs, suite.plan), suite)
+    networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, runs))) for network in networks]
+    shown = {run.key for network in networks for row in network.rows for run in row.behind}
     names = {column for network in networks for row in network.rows for column in row.columns}
     return Board(
         suite=suite,
@@ -181,7 +194,7 @@ def build_board(
         failures=tuple(_failures(here, {run.key for run in every})),
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
-        notes=tuple(_notes(others, len(every) - len(runs))),
+        notes=tuple(_notes(others, len(every) - len(runs), len(runs) - len(shown))),
     )
 
 
@@ -191,8 +204,9 @@ def _ledger(facts: Mapping[str, Json]) -> Any:
     return Ledger.from_record(facts, None)
 
 
-def _notes(others: int, superseded: int) -> list[str]:
+def _notes(others: int, superseded: int, alone: int) -> list[str]:
     told = {"records of another suite or version": others, "runs of earlier revisions": superseded}
+    told |= {"twins without their host": alone}
     return [f"{count} {what} left out" for what, count in told.items() if count]
 
 
@@ -288,6 +302,7 @@ def _failures(records: Iterable[Mapping[str, Json]], done: set[str]) -> list[Fai
 def _failure(record: Mapping[str, Json]) -> Failure:
     inputs, error = record["inputs"], record.get("error") or {}
     names = [str((inputs.get(role) or {}).get("name")) for role in ("dataset", "model", "pruner")]
+    names[-1] += " (twin)" if allocation_of(inputs.get("pruner") or {}) else ""
     target = labels.target_text(inputs["target"]) if inputs.get("target") else "no target"
     told = {name: " ".join(str(error.get(name) or "unknown").split()) for name in ("stage", "plugin", "message")}
     return Failure(str(record.get("key")), f"{' / '.join(names)}, {target}, seed {inputs.get('seed')}", **told)

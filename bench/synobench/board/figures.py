@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 
 from synobench.board.rows import Row
+from synobench.board.twins import Twin
 from synobench.stats import Estimate
+from synobench.stats.multiple import OPEN
+from synobench.twins import KINDS
 
 GAP = "\N{EN DASH}"
 """What stands where nobody measured."""
@@ -44,6 +47,28 @@ def accuracy(row: Row) -> str:
     if row.accuracy is not None and row.deterministic:
         return f"{fixed(100 * row.accuracy.mean)} deterministic"
     return percent(row.accuracy)
+
+
+def gain(twin: Twin | None) -> str:
+    """Write what a row gains over a twin, in points, and the verdict where there is one: ``+1.20 ± 0.40, better``."""
+    if twin is None:
+        return GAP
+    if twin.same:
+        return "same network"
+    verdict = twin.verdict.says() if twin.verdict and twin.verdict.verdict != OPEN else ""
+    return ", ".join(filter(None, [percent(twin.difference, sign=True), verdict, _lacking(twin)]))
+
+
+def _lacking(twin: Twin) -> str:
+    return f"{seeds(twin.missing)} missing" if twin.missing else ""
+
+
+def gains(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return the table of gains over twins, its head first; empty where no row has twins."""
+    kinds = [kind for kind in KINDS if any(kind in row.twins for row in rows)]
+    held = [row for row in rows if row.twins]
+    table = [(row.target_label, row.label, *(gain(row.twins.get(kind)) for kind in kinds)) for row in held]
+    return [("target", "entry", *(f"over {kind} twin" for kind in kinds)), *table] if held else []
 
 
 def sparsity(estimate: Estimate | None) -> str:

@@ -21,7 +21,19 @@ def reading(board: Board) -> list[str]:
         "the ratio is to the dense control of the same seed.",
         "Entries are ranked by mean within a target. Best group (marked, or bold): the paired 95 % interval "
         "against the first place holds 0 (descriptive: not adjusted for the number of comparisons).",
+        *_twins(board),
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
+    ]
+
+
+def _twins(board: Board) -> list[str]:
+    if not board.twins:
+        return []
+    return [
+        "A twin is `magnitude` or `random` pruning at the entry's own kept counts, tensor by tensor, on the same "
+        "parent, seed and fine-tuning. The gain over it stands with the interval that its verdict rests on, by Holm "
+        "over the gains on a network over twins of one kind; without a verdict there is not enough evidence. "
+        "Same network: equal hits image by image and equal ledgers, at every seed.",
     ]
 
 

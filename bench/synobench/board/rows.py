@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synobench.board.runs import COST, PHASES, Run
 from synobench.stats import Estimate, interval, paired, paired_ratio
+
+if TYPE_CHECKING:
+    from synobench.board.twins import Twin
 
 Json = Any
 Figure = Callable[[Run], "float | None"]
@@ -42,6 +45,7 @@ class Row:
         cost: phase -> samples, forward, backward, peak_bytes, trials.
         seconds: machine -> phase -> seconds.
         rank: place by mean accuracy within its target; None for the control and below the line.
+        twins: magnitude and random pruning at its kept counts by tensor, where they were run, by kind.
         best: whether the paired interval against the first place holds 0 (descriptive); None where that says nothing.
     """
 
@@ -67,6 +71,7 @@ class Row:
     seconds: Mapping[str, Mapping[str, Estimate | None]]
     rank: int | None = None
     best: bool | None = None
+    twins: Mapping[str, Twin] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -87,6 +92,11 @@ class Row:
     def few(self) -> bool:
         """Whether it has seeds, but fewer than the bench asks for."""
         return 0 < len(self.runs) < FEW and not self.deterministic
+
+    @property
+    def behind(self) -> tuple[Run, ...]:
+        """Its own runs and those of its twins."""
+        return (*self.runs, *(run for twin in self.twins.values() for run in twin.runs))
 
     def by_seed(self) -> dict[int, float]:
         """Return seed -> top-1 accuracy."""

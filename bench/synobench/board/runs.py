@@ -64,6 +64,12 @@ class Run:
         code: version, commit and dirty of the bench that made the record.
         caveats: what its ledger says of its own figures.
         weights: digest of the parent's weights, or None.
+        kept_by_tensor: the weights kept in each prunable tensor, in the model's order.
+        digest: of its ledger's vectors, or None.
+        libraries: name -> version of what it ran on.
+        outputs: neurons of the last layer of the ledger, or None.
+        joined: whether a layer of the ledger is fed by several others, as behind a skip connection; None where it is
+            not told.
     """
 
     key: str
@@ -83,6 +89,11 @@ class Run:
     code: Mapping[str, Json]
     caveats: tuple[str, ...] = ()
     weights: str | None = None
+    kept_by_tensor: tuple[int, ...] = ()
+    digest: str | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    outputs: int | None = None
+    joined: bool | None = None
 
     @property
     def seed(self) -> int:
@@ -183,6 +194,9 @@ def read_run(
         code=provenance.get("code") or {},
         caveats=tuple(getattr(ledger, "notes", ())),
         weights=_weights(provenance),
+        kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
+        libraries={str(k): str(v) for k, v in sorted((provenance.get("libraries") or {}).items())},
+        **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
 
@@ -208,6 +222,18 @@ def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
 def _weights(provenance: Mapping[str, Json]) -> str | None:
     told = ((provenance.get("shared") or {}).get("parent") or {}).get("weights")
     return None if told is None else str(told)
+
+
+def _shape(ledger: Mapping[str, Json]) -> dict[str, Any]:
+    """Return what a ledger tells of the network as a whole."""
+    layers = [layer for layer in ledger.get("layers") or () if isinstance(layer, Mapping)]
+    sources = [layer["source"] for layer in layers if isinstance(layer.get("source"), list)]
+    output = layers[-1].get("output") if layers else None
+    return {
+        "digest": None if ledger.get("digest") is None else str(ledger["digest"]),
+        "outputs": math.prod(output) if isinstance(output, list) else None,
+        "joined": any(len(source) > 1 for source in sources) if sources else None,
+    }
 
 
 def _validation(record: Mapping[str, Json]) -> float | None:

@@ -27,6 +27,8 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
     lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
     for network in board.networks:
         lines += [*_network(network, width), ""]
+        if table := figures.gains(network.rows):
+            lines += ["Gain over twins, in points", *_table(table, width), ""]
         lines += [*_further(network, {n: f"{n}.{suite.headlines[n]}" for n in more}, width), ""] if more else []
     if not board.networks:
         lines += ["No run, and none planned.", ""]
@@ -60,7 +62,12 @@ def _further(network: Network, columns: Mapping[str, str], width: int) -> Iterat
     table = [("target", "entry", *columns)]
     for row in network.rows:
         told = (figures.amount(row.columns.get(column)) for column in columns.values())
-        table.append((row.target_label, figures.plain(row.label), *told))
+        table.append((row.target_label, row.label, *told))
+    yield from _table(table, width)
+
+
+def _table(table: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    table = [[figures.plain(cell) for cell in cells] for cells in table]
     widths = _widths(table, width)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     head, *lines = (_line(cells, widths, {0, _ENTRY}) for cells in table)
