@@ -11,10 +11,11 @@ from synobench import SuiteEntry, hookimpl
 
 def read(name: str) -> str:
     """Return the TOML text of a suite of this package."""
-    return files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return files(__package__).joinpath(f"{name.replace('-', '_')}.toml").read_text(encoding="utf-8")
 
 
 SUMMARIES = {
+    "one-shot": "accuracy after pruning a trained network with no retraining, and what the pruning took",
     "quickstart": "everything, small, on the digits data that ships with the install",
     "sparsity": "accuracy against sparsity and SynOps: train, prune, fine-tune within the same budget",
 }

@@ -12,7 +12,7 @@ from synobench.registry import Registry
 from synobench.suite import cells
 
 FOLDER = Path(synobench_suites.__file__).parent
-NAMES = sorted(path.stem for path in FOLDER.glob("*.toml"))
+NAMES = sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.toml"))
 
 
 def read(name: str, registry: Registry) -> Suite:
@@ -48,6 +48,39 @@ def test_every_entry_faces_the_control_and_what_any_must_beat(name: str, registr
     assert len(budgets) == len(suite.networks)
 
 
+def test_one_shot_stands_on_the_parents_of_the_other_suites(registry: Registry) -> None:
+    def parents(name: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for cell in cells(read(name, registry), registry)[0]:
+            found.setdefault(cell.network, set()).add(cell.parent_key)
+        return found
+
+    own = parents("one-shot")
+    assert own["mnist/snn-conv"] == parents("sparsity")["mnist/snn-conv"]
+    assert own["digits/mlp-300-150-10"] > parents("quickstart")["digits/mlp-300-150-10"]
+    assert [len(own[name]) for name in ("mlpnet-mnist", "resnet20-cifar10-mfac")] == [1, 1]
+
+
+def test_one_shot_goes_further_where_networks_bear_it_and_trains_nothing_again(registry: Registry) -> None:
+    aims: dict[str, set[float]] = {}
+    for cell in cells(read("one-shot", registry), registry)[0]:
+        assert cell.inputs["budget"]["tune_epochs"] == 0
+        if cell.inputs["target"]["name"] == "sparsity":
+            aims.setdefault(cell.network, set()).add(cell.inputs["target"]["value"])
+    usual = {0.5, 0.6, 0.7, 0.8, 0.9}
+    assert aims["resnet20-cifar10-mfac"] == aims["mnist/snn-conv"] == usual
+    assert aims["mlpnet-mnist"] == aims["digits/mlp-300-150-10"] == usual | {0.95, 0.98}
+
+
+def test_what_one_shot_shows_as_published_is_whole_and_says_where_it_comes_from(registry: Registry) -> None:
+    told = read("one-shot", registry).published
+    by_network = {n: [p for p in told if p.network == n] for n in ("mlpnet-mnist", "resnet20-cifar10-mfac")}
+    assert [len(figures) for figures in by_network.values()] == [1 + 5 * 7] * 2
+    assert {p.entry for p in told} == {"none", "magnitude", "woodfisher", "cbs", "chita", "chita++"}
+    assert all("as recalled" in p.note and p.source == "Benbaki2023" for p in told)
+    assert [(p.target["value"], p.value) for p in told if p.error] == [(0.9, 79.32)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds_are_enough_to_be_ranked(name: str, registry: Registry) -> None:
     assert len(read(name, registry).seeds) >= (3 if name == "quickstart" else 5)
@@ -61,4 +94,5 @@ def test_quickstart_needs_no_download(registry: Registry) -> None:
 
 def test_reading_gives_the_files_own_text() -> None:
     for name in NAMES:
-        assert synobench_suites.read(name) == (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+        file = FOLDER / f"{name.replace('-', '_')}.toml"
+        assert synobench_suites.read(name) == file.read_text(encoding="utf-8")
