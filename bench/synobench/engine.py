@@ -92,7 +92,7 @@ def run_cell(job: Job) -> tuple[Record, bytes]:
     with job.stage.at("build"):
         model = networks.build(job.inputs, job.registry, job.device)
     model.load_state_dict(parent.state)
-    pruning = Pruning(job, model)
+    pruning = Pruning(job, model, parent=parent.facts["weights"])
     told = {name: parent.facts.get(name, {}) for name in ("measurements", "shared")}
     pruning.resume({"masks": parent.masks, "state": parent.pruner_state, **told})
     with job.meter.watch(model):

@@ -15,13 +15,14 @@ from synobench import seeds
 from synobench.entries import PrunerEntry
 from synobench.errors import ContractError
 from synobench.feed import Batch
+from synobench.gradients import SampleGradients, shared
 from synobench.jobs import Job
 from synobench.ledger.recorder import Recorder
 from synobench.networks import evaluating, steps_of
 from synobench.rules import Session
 from synobench.store import key_of
 from synobench.surgery import Proposal, Referee
-from synobench.tensors import Tree, load_tree, save_tree
+from synobench.tensors import Tree, digest, load_tree, save_tree
 from synobench.training import Phase
 from synobench.workbench import Target, Tools, Workbench
 
@@ -33,6 +34,7 @@ class Pruning:
     Args:
         model: the network that the referee masks; the pruner sees a copy of it in `prune`, itself in `step`.
         state: what the pruner keeps for itself (``bench.state``).
+        parent: the digest of the parent's weights, where the network starts from them: gradients there are shared.
     """
 
     job: Job
@@ -40,6 +42,7 @@ class Pruning:
     state: dict[str, Any] = field(default_factory=dict)
     measurements: dict[str, float] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
 
     def __post_init__(self) -> None:
         self.pruner, self.found = self.job.pruner()
@@ -133,6 +136,7 @@ class Pruning:
             tune=self._tune,
             once=self._once,
             notify=job.notify,
+            share=self._share,
         )
         target = job.inputs["target"]
         goal = Target(target["name"], target.get("value"), target.get("counter"))
@@ -174,6 +178,36 @@ class Pruning:
             kept = load_tree(path, self.job.device)
         self.shared[name] = kept["cost"]
         return kept["value"]
+
+    def _share(
+        self, model: nn.Module, ask: Mapping[str, Any], make: Callable[[], SampleGradients], sealed: bool
+    ) -> SampleGradients:
+        """Return gradients; those at the parent's own weights are made once for all its targets and pruners.
+
+        They are charged in full, once a run. Inside `once` they are charged whenever that is made, for its own cost
+        must hold them.
+        """
+        if "per-sample-gradients" not in self.entry.needs:
+            raise ContractError("it asks for per-sample gradients; say so in its entry: needs={'per-sample-gradients'}")
+        if self.parent is None or digest(model.state_dict()) != self.parent:
+            return make()
+        own = {name: self.job.inputs[name] for name in ("seed", "dataset", "model", "neuron")}
+        parent = {"parent": self.job.facts["parent_key"], "weights": self.parent}
+        key = key_of({**own, **parent, "ask": ask, "revision": shared.REVISION})
+        path = self.job.kept("gradients", key) / "gradients.safetensors"
+        name = f"sample gradients {key[:16]}"
+        found = path.exists()
+        if not found:
+            before = self.job.meter.as_dict()["prune"]
+            made = make()
+            shared.save(path, made, _difference(self.job.meter.as_dict()["prune"], before))
+            # Mapped like those that others find, so that the memory in which they were made is free again.
+            del made
+        gradients, cost = shared.load(path, self.job.device)
+        if found and (sealed or name not in self.shared):
+            self.job.meter.charge("prune", cost)
+        self.shared[name] = cost
+        return gradients
 
 
 def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,14 @@ class Evaluation:
     synops: float | None
 
 
+Make = Callable[[], SampleGradients]
+"""What computes gradients."""
+
+
+def _unshared(_model: nn.Module, _ask: Mapping[str, Any], make: Make, _sealed: bool) -> SampleGradients:
+    return make()
+
+
 @dataclass
 class Tools:
     """What the engine hands a workbench: everything that the methods below need and plugins do not."""
@@ -68,6 +77,7 @@ class Tools:
     tune: Callable[[nn.Module, int, int, Mapping[str, Tensor]], None]
     once: Callable[[str, Callable[[], Tree]], Tree]
     notify: Callable[[Mapping[str, Any]], None]
+    share: Callable[[nn.Module, Mapping[str, Any], Make, bool], SampleGradients] = _unshared
 
 
 @dataclass
@@ -153,7 +163,8 @@ class Workbench:
         """Return the gradients of the cross-entropy image by image, with respect to the prunable weights, weight-major.
 
         The images are drawn from the training split, without augmentation; the network is in evaluation mode
-        meanwhile, and no ``.grad`` is touched.
+        meanwhile, and no ``.grad`` is touched. At the parent's own weights the result is made once for all targets and
+        all pruners of that parent and seed, and its cost charged in full to each record that stands on it.
 
         Args:
             samples: images drawn.
@@ -169,15 +180,19 @@ class Workbench:
             BenchError: there are not as many images, they do not make whole rows, or more memory is needed.
             ContractError: a name is not that of a prunable weight.
         """
-        ask = Ask(samples, size, salt, tuple(names), screen, total)
         weights = prunable(self.model, self.tools.patterns)
-        for name in ask.names:
+        for name in names:
             if name not in weights:
                 raise ContractError(f"it asked for gradients of {name!r}, no prunable weight{nearest(name, weights)}")
+        ask = Ask(samples, size, salt, tuple(name for name in weights if name in names), screen, total)
         drawn = draw(self.tools.feed, samples, self.generator(f"sample gradients/{salt}"))
-        wanted = {name: weight for name, weight in weights.items() if not ask.names or name in ask.names}
-        with evaluating(self.model):
-            return collect(Problem(self.model, wanted, size), self.tools.feed, drawn, ask, bound=memory)
+        wanted = {name: weights[name] for name in ask.names or weights}
+
+        def make() -> SampleGradients:
+            with evaluating(self.model):
+                return collect(Problem(self.model, wanted, size), self.tools.feed, drawn, ask, bound=memory)
+
+        return self.tools.share(self.model, dataclasses.asdict(ask), make, self._sealed)
 
     def evaluate(self, masks: Mapping[str, Tensor] | None = None, half: int | None = 0) -> Evaluation:
         """Measure a candidate on validation data, its weights masked for the while.
