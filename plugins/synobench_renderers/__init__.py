@@ -1,13 +1,22 @@
-"""The files of a board: Markdown for GitHub, tidy CSV, a picture, and a page that stands alone."""
+"""The files of a board: Markdown for GitHub, tidy CSV, LaTeX, pictures, and a page that stands alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from synobench.entries import RendererEntry
 from synobench.hookspecs import hookimpl
 
 _OWN = "none: a layout of the bench's own"
+_PICTURES = {
+    "synops": ("accuracy-synops", "accuracy against SynOps, with intervals, a panel a network"),
+    "sparsity": ("accuracy-sparsity", "accuracy against sparsity, with intervals, a panel a network"),
+    "pareto": ("pareto", "the Pareto front of accuracy and SynOps, a panel a network"),
+    "cost": ("cost", "accuracy against the cost of pruning, a panel a network"),
+    "ranks": ("ranks", "the critical-difference diagram of mean ranks, from six networks on"),
+}
+_CITED = {"ranks": "Demsar2006"}
 
 
 @hookimpl
@@ -35,19 +44,22 @@ def synobench_renderers() -> Iterator[RendererEntry]:
         run="synobench_renderers.tables:runs_csv",
     )
     yield RendererEntry(
-        "svg",
-        summary="accuracy against SynOps, with intervals, a panel a network",
-        file="accuracy-synops.svg",
-        citation=_OWN,
-        run="synobench_renderers.picture:accuracy_synops",
-    )
-    yield RendererEntry(
         "latex",
         summary="tables for a paper, one a network",
         file="board.tex",
         citation=_OWN,
         run="synobench_renderers.latex:board_tex",
     )
+    for name, (file, summary) in _PICTURES.items():
+        for ending in ("svg", "pdf"):
+            yield RendererEntry(
+                ending if name == "synops" else f"{name}-{ending}",
+                summary=f"{summary}, as {ending.upper()}",
+                file=f"{file}.{ending}",
+                committed=ending == "svg",
+                citation=_CITED.get(name, _OWN),
+                run=f"synobench_renderers.picture:{name}_{ending}",
+            )
     yield RendererEntry(
         "html",
         summary="one page that needs no network and no JavaScript",
@@ -56,3 +68,11 @@ def synobench_renderers() -> Iterator[RendererEntry]:
         citation=_OWN,
         run="synobench_renderers.page:page",
     )
+
+
+@hookimpl
+def synobench_pages_built(site: Path) -> None:
+    """Write the index of the suites whose pages lie in the site folder."""
+    from synobench_renderers.page.index import write_index
+
+    write_index(site)

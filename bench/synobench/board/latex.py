@@ -111,7 +111,7 @@ def _set(character: str, after: str) -> str:
         return _SIGNS[character]
     if character.isascii():
         return character
-    letter, *marks = unicodedata.normalize("NFD", character)
+    letter, *marks = list(unicodedata.normalize("NFD", character))
     if letter in "ij" and marks:
         letter = rf"\{letter}"
     if letter.isascii() and len(marks) == 1 and marks[0] in _ACCENTS:

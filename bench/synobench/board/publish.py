@@ -151,11 +151,13 @@ def _diff(path: Path, new: bytes | None) -> str:
     old = path.read_bytes() if path.is_file() else None
     if old == new:
         return ""
-    names = [f"{side}/{path.name}" if data is not None else "/dev/null" for side, data in _sides(old, new)]
-    texts = [(data or b"").decode(errors="replace").splitlines() for _, data in _sides(old, new)]
-    lines = difflib.unified_diff(*texts, *names, lineterm="")
+    (was, before), (will, after) = (
+        _side(side, path.name, data) for side, data in (("committed", old), ("rebuilt", new))
+    )
+    lines = difflib.unified_diff(before, after, was, will, lineterm="")
     return "\n".join(lines) or f"{path.name} differs in its line ends alone"
 
 
-def _sides(old: bytes | None, new: bytes | None) -> tuple[tuple[str, bytes | None], ...]:
-    return ("committed", old), ("rebuilt", new)
+def _side(side: str, name: str, data: bytes | None) -> tuple[str, list[str]]:
+    text = (data or b"").decode(errors="replace")
+    return f"{side}/{name}" if data is not None else "/dev/null", text.splitlines()
