@@ -22,6 +22,9 @@ from synobench.tensors import digest, save_tree
 
 Tensors = Mapping[str, Tensor]
 
+_STRANGE = re.compile(r"Unsupported global: GLOBAL (\S+) ")
+"""How torch names what it does not run."""
+
 
 class _Inert:
     """Stands in for a class that a pickled file names: it takes what it is given and keeps nothing."""
@@ -42,8 +45,7 @@ def read(entry: CheckpointEntry, path: Path) -> dict[str, Tensor]:
     try:
         held = load_file(path) if path.suffix == ".safetensors" else _unpickled(entry, path)
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise BenchError(f"checkpoint {entry.name}: {path} cannot be read: {type(error).__name__}: {told}") from error
+        raise BenchError(f"checkpoint {entry.name}: {path} cannot be read: {_cause(error)}") from error
     tensors = {new: value for old, value in held.items() if (new := _renamed(old, entry.names))}
     if (found := digest(tensors)) != entry.digest:
         raise BenchError(
@@ -51,6 +53,13 @@ def read(entry: CheckpointEntry, path: Path) -> dict[str, Tensor]:
             f"delete it and fetch it again, from {', '.join(entry.file.urls)}"
         )
     return tensors
+
+
+def _cause(error: Exception) -> str:
+    if found := _STRANGE.search(str(error)):
+        told = f"it names {found[1]}, and nothing that a file names is run"
+        return f"{told}; an entry may list under 'inert' what is to be passed over"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _unpickled(entry: CheckpointEntry, path: Path) -> Tensors:

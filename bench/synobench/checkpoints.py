@@ -53,7 +53,9 @@ def bring(entry: CheckpointEntry, offline: bool = False) -> Path:
     try:
         return fetch_file(entry.file, folder())
     except BenchError as error:
-        raise BenchError(f"{error}; its addresses: {_addresses(entry)}; {ENVIRONMENT} may name another") from None
+        raise BenchError(
+            f"{error}; its addresses: {_addresses(entry)}; {ENVIRONMENT} may name another folder"
+        ) from None
 
 
 def describe(entry: CheckpointEntry) -> str:

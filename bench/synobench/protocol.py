@@ -146,7 +146,7 @@ def _needed(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     for key in ("dataset", "model", "rule", "train_epochs"):
         if key in table:
             raise BenchError(f"{where}: {key!r} is the checkpoint's own; leave it out beside 'checkpoint'")
-    tuned = table.get("tune_epochs") != 0
+    tuned = table.get("tune_epochs", 0) != 0
     return "checkpoint", *(("tune",) if tuned else ()), "tune_epochs", "batch"
 
 

@@ -78,6 +78,8 @@ def _findings(record: Record, path: Path, suite: str, registry: Registry) -> Ite
     yield from _ledger(outcome, path.with_suffix(".ledger"))
     yield from _cost(record["cost"])
     yield from _dataset(record, registry)
+    if record["inputs"]["parent"]["name"] == "checkpoint":
+        yield from _checkpoint(record, registry)
     if not wrong:
         yield from _samples(record, registry)
 
@@ -215,6 +217,20 @@ def _dataset(record: Record, registry: Registry) -> Iterator[str]:
     for name in ("digest", "split"):
         if facts[name] != getattr(entry, name):
             yield f"its data set's {name} is {str(facts[name])[:80]}, this bench knows {getattr(entry, name)}"
+
+
+def _checkpoint(record: Record, registry: Registry) -> Iterator[str]:
+    """Name what this bench says otherwise of its own checkpoint, and a network that cannot be it."""
+    parent, weights = record["inputs"]["parent"], record["provenance"]["shared"]["parent"]["weights"]
+    if parent["rebuild"] is None and weights != parent["digest"]:
+        yield f"it stands on weights {str(weights)[:80]}, its checkpoint has {str(parent['digest'])[:80]}"
+    for found in registry.all("checkpoint"):
+        entry: Any = found.entry
+        if entry.name != parent["checkpoint"] or record["inputs"]["revisions"]["parent"] != entry.revision:
+            continue
+        for name, known in (("digest", entry.digest), ("mean", list(entry.mean)), ("std", list(entry.std))):
+            if parent[name] != known:
+                yield f"its checkpoint's {name} is {str(parent[name])[:80]}, this bench knows {known}"
 
 
 def _samples(record: Record, registry: Registry) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from synobench.errors import BenchError
-from synobench.protocol import Network, parse
+from synobench.protocol import Network, Published, parse
 
 
 def test_a_suite_is_read(suite_text: Callable[..., str]) -> None:
@@ -115,3 +115,116 @@ def test_networks_must_be_tables(suite_text: Callable[..., str]) -> None:
     text = suite_text()
     with pytest.raises(BenchError, match=r"demo needs 'networks' as tables, each under \[\[networks\]\]"):
         parse("networks = [1]\n" + text[: text.index("[[networks]]")], "demo")
+
+
+RELEASED = """
+name = "demo"
+version = "1.0"
+question = "?"
+counter = "effective"
+seeds = [0]
+pruners = ["none"]
+{published}
+[[networks]]
+{network}
+batch = 64
+"""
+
+
+def on_checkpoint(network: str = "checkpoint = 'net'\ntune_epochs = 0", published: str = "") -> str:
+    return RELEASED.format(network=network, published=published)
+
+
+def test_a_checkpoint_stands_in_the_place_of_data_model_and_training() -> None:
+    (network,) = parse(on_checkpoint(), "demo").networks
+    assert network == Network(checkpoint="net", tune_epochs=0, batch=64)
+    assert network.label == "net"
+    tuned = "checkpoint = 'net'\ntune = 'backprop'\ntune_epochs = 2"
+    (network,) = parse(on_checkpoint(tuned), "demo").networks
+    assert (network.tune, network.tune_epochs, network.rule) == ("backprop", 2, "")
+
+
+def test_a_network_may_have_pruners_and_targets_of_its_own() -> None:
+    own = "checkpoint = 'net'\ntune_epochs = 0\npruners = ['random']\n"
+    own += "targets = [{ name = 'sparsity', values = [0.98] }, { name = 'parameters', values = [0.5] }]"
+    (network,) = parse(on_checkpoint(own), "demo").networks
+    assert network.pruners == ("random",)
+    assert network.targets == ({"name": "sparsity", "value": 0.98}, {"name": "parameters", "value": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ("checkpoint = 'net'", "networks of demo lack tune_epochs"),
+        ("checkpoint = 'net'\ntune_epochs = 1", "networks of demo needs 'tune' as text"),
+        ("checkpoint = 'net'\ntune_epochs = 0\nrule = 'backprop'", "'rule' is the checkpoint's own; leave it out"),
+        (
+            "checkpoint = 'net'\ntune_epochs = 0\ntrain_epochs = 3",
+            "'train_epochs' is the checkpoint's own; leave it out",
+        ),
+        ("checkpoint = 3\ntune_epochs = 0", "networks of demo needs 'checkpoint' as text, not 3"),
+        ("checkpoint = 'net'\ntune_epochs = 0\ntune = ''", "networks of demo needs 'tune' as text, not ''"),
+        ("checkpoint = 'net'\ntune_epochs = 0\npruners = 'none'", "networks of demo needs 'pruners' as a list"),
+        ("checkpoint = 'net'\ntune_epochs = 0\npruners = [3]", "pruners in networks of demo must be text, not 3"),
+        ("checkpoint = 'net'\ntune_epochs = 0\ntargets = [0.5]", "networks of demo needs 'targets' as tables"),
+        (
+            "checkpoint = 'net'\ntune_epochs = 0\ntargets = [{ name = 'sparsity', values = [98] }]",
+            "targets in networks of demo: 98 is not a fraction between 0 and 1",
+        ),
+        ("dataset = 'digits'\nmodel = 'm'\nrule = 'r'\ntune_epochs = 0", "networks of demo lack train_epochs"),
+    ],
+)
+def test_a_mistaken_network_is_one_line(network: str, told: str) -> None:
+    with pytest.raises(BenchError, match=told) as found:
+        parse(on_checkpoint(network), "demo")
+    assert "\n" not in str(found.value)
+
+
+FIGURES = {
+    "source": "'Key2023'",
+    "network": "'net'",
+    "entry": "'magnitude'",
+    "targets": "[{ name = 'sparsity', values = [0.9, 0.98] }]",
+    "values": "[90.30, 32]",
+}
+
+
+def published(**fields: str | None) -> str:
+    told = {name: value for name, value in {**FIGURES, **fields}.items() if value is not None}
+    return on_checkpoint(published="published = [{" + ", ".join(f"{n} = {v}" for n, v in told.items()) + "}]")
+
+
+def test_published_figures_are_read_target_by_target() -> None:
+    one, other = parse(published(errors="[0.1, 1.19]", note="'as recalled'"), "demo").published
+    aim = {"name": "sparsity", "value": 0.9}
+    assert one == Published("Key2023", "net", "magnitude", aim, 90.3, 0.1, "as recalled")
+    assert (other.target["value"], other.value, other.error) == (0.98, 32.0, 1.19)
+    assert parse(published(), "demo").published[0].error is None
+
+
+def test_without_targets_a_published_figure_is_the_dense_networks() -> None:
+    (dense,) = parse(published(targets=None, values="[91.36]", entry="'none'"), "demo").published
+    assert (dense.target, dense.value) == ({"name": "none"}, 91.36)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"source": None}, "published of demo needs 'source' as text"),
+        ({"entry": "3"}, "published of demo needs 'entry' as text, not 3"),
+        ({"note": "3"}, "published of demo needs 'note' as text, not 3"),
+        ({"network": "'nat'"}, r"published of demo: no network is labelled 'nat' \(did you mean 'net'\?\)"),
+        ({"values": "[90.3]"}, "published of demo: 2 targets, 1 values, 0 errors do not match"),
+        ({"errors": "[1.0]"}, "published of demo: 2 targets, 2 values, 1 errors do not match"),
+        ({"values": "[90.3, 101]"}, "published of demo: values: 101 is not a figure between 0 and 100"),
+        ({"values": "[90.3, nan]"}, "published of demo: values: nan is not a figure between 0 and 100"),
+        ({"errors": "[-1, 1]"}, "published of demo: errors: -1 is not a figure between 0 and 100"),
+        ({"values": None}, "published of demo needs at least one of 'values'"),
+        ({"targets": "[0.9]"}, "published of demo needs 'targets' as tables"),
+        ({"value": "3"}, r"published of demo has no field 'value' \(did you mean 'values'\?\)"),
+    ],
+)
+def test_a_mistaken_table_of_figures_is_one_line(fields: dict[str, str | None], told: str) -> None:
+    with pytest.raises(BenchError, match=f"^{told}") as found:
+        parse(published(**fields), "demo")
+    assert "\n" not in str(found.value)

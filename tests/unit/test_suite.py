@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synobench import NeuronEntry, hookimpl, param
+from synobench import NeuronEntry, Rebuild, hookimpl, param
 from synobench import registry as registries
 from synobench.errors import BenchError
 from synobench.registry import Registry
 from synobench.store import canonical, key_of
-from synobench.suite import PROTOCOL, Cell, cells, parse, target_text
+from synobench.suite import PROTOCOL, Cell, cells, in_parts, parse, target_text, with_pruners
 
 Cells = Callable[..., list[Cell]]
 
@@ -283,3 +283,119 @@ def test_targets_are_told_as_text() -> None:
     assert target_text({"name": "none"}) == "none"
     assert target_text({"name": "sparsity", "value": 0.9}) == "sparsity=0.9"
     assert target_text({"name": "synops", "value": 0.5, "counter": "effective"}) == "synops(effective)=0.5"
+
+
+RELEASED = """
+name = "demo"
+version = "1.0"
+question = "?"
+counter = "effective"
+seeds = [0, 1, 2]
+pruners = ["none", "magnitude", "early"]
+[[targets]]
+name = "sparsity"
+values = [0.5]
+[[networks]]
+checkpoint = "mlpnet-mnist"
+tune_epochs = {tune}
+batch = 64
+{more}
+[[networks]]
+dataset = "digits"
+model = "mlp-300-150-10"
+rule = "backprop"
+train_epochs = 1
+tune_epochs = 0
+batch = 64
+"""
+
+
+def test_a_checkpoint_is_one_parent_for_all_seeds_and_pruners(tiny_registry: Registry) -> None:
+    made = cells(parse(RELEASED.format(tune=0, more="")), tiny_registry)[0]
+    own = [c for c in made if c.network == "mlpnet-mnist"]
+    assert len(own) == 6
+    assert len(parents(own)) == 1
+    assert len({c.key for c in own}) == 6
+    cell, entry = own[-1], tiny_registry.get("checkpoint", "mlpnet-mnist")
+    assert cell.label == "mlpnet-mnist/magnitude/sparsity=0.5/seed=2"
+    assert "seed" not in cell.parent
+    assert cell.parent["checkpoint"] == {
+        "name": "mlpnet-mnist",
+        "digest": entry.digest,
+        "mean": [0.1307],
+        "std": [0.3081],
+        "rebuild": None,
+    }
+    assert cell.inputs["parent"] == {
+        **cell.parent["checkpoint"],
+        "name": "checkpoint",
+        "checkpoint": "mlpnet-mnist",
+        "key": cell.parent_key,
+    }
+    assert cell.inputs["dataset"]["name"] == "mnist"
+    assert cell.inputs["model"]["params"] == {"widths": [40, 20], "bias": False}
+    assert cell.inputs["rule"] == cell.inputs["tune"] == {"name": "none", "params": {}}
+    assert (cell.inputs["budget"]["train_epochs"], cell.inputs["revisions"]["parent"]) == (0, 1)
+
+
+def test_a_checkpoints_parent_depends_on_what_is_done_to_it(tiny_registry: Registry) -> None:
+    def parent(more: str = "", tune: int = 0, **fields: Any) -> str:
+        entry = tiny_registry.get("checkpoint", "mlpnet-mnist")
+        held = tiny_registry._entries["checkpoint"]
+        before = held["mlpnet-mnist"]
+        held["mlpnet-mnist"] = replace(before, entry=replace(entry, **fields))
+        try:
+            return cells(parse(RELEASED.format(tune=tune, more=more)), tiny_registry)[0][0].parent_key
+        finally:
+            held["mlpnet-mnist"] = before
+
+    same = parent()
+    assert parent(summary="another text", homepage="elsewhere") == same
+    assert parent("tune = 'backprop'", tune=1) == parent("precision = 'bfloat16'") == same
+    changed = [
+        parent(mean=(0.5,)),
+        parent(std=(0.5,)),
+        parent(digest="sha256:" + 64 * "0"),
+        parent(rebuild=Rebuild()),
+        parent(rebuild=Rebuild(seed=1)),
+        parent(revision=2),
+        parent("threads = 2"),
+    ]
+    assert len({same, *changed}) == 1 + len(changed)
+
+
+def test_what_trains_along_cannot_stand_on_a_checkpoint(tiny_registry: Registry) -> None:
+    _, skipped = cells(parse(RELEASED.format(tune=0, more="")), tiny_registry)
+    assert [(s.label, s.reason) for s in skipped] == [
+        ("mlpnet-mnist/early", "it acts in initialisation, and checkpoint mlpnet-mnist is trained already")
+    ]
+
+
+def test_an_unknown_checkpoint_is_told(tiny_registry: Registry) -> None:
+    text = RELEASED.format(tune=0, more="").replace("mlpnet-mnist", "mlpnet-minst")
+    with pytest.raises(BenchError, match=r"mlpnet-minst.*mlpnet-mnist"):
+        cells(parse(text), tiny_registry)
+
+
+def test_a_networks_own_pruners_and_targets_stand_in_the_place_of_the_suites(tiny_registry: Registry) -> None:
+    own = 'pruners = ["magnitude"]\ntargets = [{ name = "sparsity", values = [0.9, 0.98] }]'
+    usual = parse(RELEASED.format(tune=0, more=""))
+    suite = parse(RELEASED.format(tune=0, more=own))
+
+    def spots(suite: Any, network: str) -> set[str]:
+        return {c.label.rpartition("/")[0] for c in cells(suite, tiny_registry)[0] if c.network == network}
+
+    assert spots(suite, "mlpnet-mnist") == {f"mlpnet-mnist/magnitude/sparsity={v}" for v in (0.9, 0.98)}
+    trained = "digits/mlp-300-150-10"
+    assert spots(suite, trained) == spots(usual, trained)
+    more = with_pruners(suite, ["random", "magnitude"])
+    assert spots(more, "mlpnet-mnist") > spots(suite, "mlpnet-mnist")
+    for network in ("mlpnet-mnist", trained):
+        assert any("/random/" in spot for spot in spots(more, network))
+
+
+def test_a_suite_in_parts_has_the_cells_of_the_whole(tiny_registry: Registry) -> None:
+    suite = parse(RELEASED.format(tune=0, more='pruners = ["none", "random"]'))
+    whole = [c.key for c in cells(suite, tiny_registry)[0]]
+    assert [c.key for part in in_parts(suite) for c in cells(part, tiny_registry)[0]] == whole
+    assert len(list(in_parts(suite))) == 2 + 3

@@ -246,7 +246,11 @@ def _validation(record: Mapping[str, Json]) -> float | None:
 
 def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
     cost = need(record, "cost", Mapping)
-    return {phase: {k: finite((cost.get(phase) or {}).get(k)) for k in COST} for phase in PHASES}
+    told = {phase: {k: finite((cost.get(phase) or {}).get(k)) for k in COST} for phase in PHASES}
+    if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
+        # Nothing was trained here: what it once cost elsewhere nobody measured.
+        told["train"] = dict.fromkeys(COST, None)
+    return told
 
 
 def _ledger(record: Mapping[str, Json], read: Callable[[Mapping[str, Json]], Any]) -> Any:
