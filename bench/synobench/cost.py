@@ -1,5 +1,7 @@
 """What a run costs, by phase: seconds, samples, forward and backward passes, peak memory and tuning trials.
 
+Seconds pass on the clock; seconds of the processor, over all threads, say what a phase takes where others share it.
+
 Passes are counted by hooks on the lent network, so that no method reports its own cost.
 """
 
@@ -26,10 +28,14 @@ _PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 class Phase:
-    """The running sums of one phase. `peak` is None once a part of it could not be told, 0 while nothing ran."""
+    """The running sums of one phase. `peak` is None once a part of it could not be told, 0 while nothing ran.
+
+    `processor` too is None once a part of it could not be told: parents of an older bench do not have it.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.processor: float | None = 0.0
         self.counts = dict.fromkeys(COUNTS, 0)
         self.peak: int | None = 0
 
@@ -41,7 +47,12 @@ class Phase:
             self.counts[name] += int(cost.get(name, 0))
         peak = cost.get("peak_bytes")
         idle = not seconds and not any(cost.get(name) for name in COUNTS)
+        self.compute(0.0 if idle else cost.get("cpu_seconds"))
         self.see(0 if peak is None and idle else peak)
+
+    def compute(self, seconds: float | None) -> None:
+        """Add seconds of the processor; with some that nobody could tell, the sum cannot be told either."""
+        self.processor = None if seconds is None or self.processor is None else self.processor + float(seconds)
 
     def see(self, peak: int | None) -> None:
         """Take note of a peak; with one that nobody could tell, the greatest cannot be told either."""
@@ -49,7 +60,8 @@ class Phase:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the sums as plain data."""
-        return {"seconds": round(self.seconds, 6), **self.counts, "peak_bytes": self.peak or None}
+        told = None if self.processor is None else round(self.processor, 6)
+        return {"seconds": round(self.seconds, 6), "cpu_seconds": told, **self.counts, "peak_bytes": self.peak or None}
 
 
 class Meter:
@@ -64,7 +76,7 @@ class Meter:
         self._memory: Cuda | Resident = Cuda(str(device)) if str(device).startswith("cuda") else Resident()
         self._phases = {name: Phase() for name in PHASES}
         self._open: list[str] = []
-        self._since = 0.0
+        self._since = self._computed = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -127,7 +139,7 @@ class Meter:
     def _start(self) -> None:
         if self._open:
             self._memory.reset()
-            self._since = time.perf_counter()
+            self._since, self._computed = time.perf_counter(), time.process_time()
 
     def _settle(self) -> None:
         """Charge the time and the memory since the last switch to the phase that ran."""
@@ -135,6 +147,7 @@ class Meter:
             phase = self._phases[self._open[-1]]
             phase.see(self._memory.peak())
             phase.seconds += time.perf_counter() - self._since
+            phase.compute(time.process_time() - self._computed)
 
 
 class Watch:

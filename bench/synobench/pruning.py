@@ -219,9 +219,10 @@ def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
 
 
 def _difference(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was spent in between; of peaks the later one stands."""
-    spent = {name: after[name] - before[name] for name in after if name != "peak_bytes"}
-    return {**spent, "peak_bytes": after["peak_bytes"]}
+    """Return what was spent in between; of peaks the later one stands, and what could not be told stays untold."""
+    untold = {name for name in after if after[name] is None or before[name] is None} - {"peak_bytes"}
+    spent = {name: after[name] - before[name] for name in after if name not in untold | {"peak_bytes"}}
+    return {**spent, **dict.fromkeys(untold), "peak_bytes": after["peak_bytes"]}
 
 
 def session_of(job: Job, model: nn.Module, phase: str, epochs: int, **more: Any) -> Session:

@@ -17,6 +17,7 @@ _TABLE = (
     ("parameters-kept", "parameters that are kept, biases and normalisation included", "lower", "parameters", _OWN),
     ("train-seconds", "wall-clock seconds of training; compare within one machine", "lower", "s", _OWN),
     ("prune-seconds", "wall-clock seconds of pruning; compare within one machine", "lower", "s", _OWN),
+    ("prune-cpu-seconds", "seconds of the processor in pruning, over all threads", "lower", "s", _OWN),
     ("tune-seconds", "wall-clock seconds of fine-tuning; compare within one machine", "lower", "s", _OWN),
     ("train-samples", "samples seen in training", "lower", "samples", _OWN),
     ("prune-samples", "samples seen in pruning", "lower", "samples", _OWN),

@@ -51,6 +51,11 @@ def prune_seconds(record: Record) -> float | None:
     return _number(record, "cost.prune.seconds")
 
 
+def prune_cpu_seconds(record: Record) -> float | None:
+    """Return the seconds of the processor in pruning."""
+    return _number(record, "cost.prune.cpu_seconds")
+
+
 def tune_seconds(record: Record) -> float | None:
     """Return the seconds of fine-tuning."""
     return _number(record, "cost.tune.seconds")

@@ -233,11 +233,39 @@ def test_a_resumed_meter_goes_on(clock: Clock) -> None:
 
 def test_a_stored_cost_is_charged_and_the_greater_peak_counts() -> None:
     meter = Meter()
-    stored = {"seconds": 2.5, "samples": 10, "forward": 3, "backward": 2, "peak_bytes": 300, "trials": 1}
+    counted = {"samples": 10, "forward": 3, "backward": 2, "trials": 1}
+    stored = {"seconds": 2.5, "cpu_seconds": 4.5, "peak_bytes": 300, **counted}
     meter.charge("train", stored)
     meter.charge("train", {**stored, "peak_bytes": 200})
-    expected = {"seconds": 5.0, "samples": 20, "forward": 6, "backward": 4, "peak_bytes": 300, "trials": 2}
+    expected = {"seconds": 5.0, "cpu_seconds": 9.0, "peak_bytes": 300, **{k: 2 * v for k, v in counted.items()}}
     assert meter.as_dict()["train"] == expected
+
+
+def test_seconds_of_the_processor_pass_while_it_works_and_not_while_it_sleeps() -> None:
+    meter = Meter()
+    with meter.phase("train"):
+        time.sleep(0.2)
+    with meter.phase("prune"):
+        end = time.process_time() + 0.1
+        while time.process_time() < end:
+            pass
+    told = {name: phase["cpu_seconds"] for name, phase in meter.as_dict().items()}
+    assert told["train"] < 0.1 <= told["prune"]
+    assert told["tune"] == 0.0
+
+
+def test_seconds_of_the_processor_that_a_part_does_not_tell_are_a_gap() -> None:
+    meter = Meter()
+    meter.charge("train", {"seconds": 1.0, "cpu_seconds": 1.0})
+    assert meter.as_dict()["train"]["cpu_seconds"] == 1.0
+    meter.charge("train", {"seconds": 1.0})
+    meter.charge("train", {"seconds": 1.0, "cpu_seconds": 1.0})
+    assert meter.as_dict()["train"]["cpu_seconds"] is None
+    meter.charge("prune", {})
+    assert meter.as_dict()["prune"]["cpu_seconds"] == 0.0
+    again = Meter()
+    again.restore(json.loads(json.dumps(meter.state())))
+    assert again.as_dict()["train"]["cpu_seconds"] is None
 
 
 def test_a_peak_that_nobody_told_is_a_gap() -> None:

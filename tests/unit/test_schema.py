@@ -106,7 +106,7 @@ def test_it_knows_every_fact_that_the_bench_writes() -> None:
     assert set(known["layer"]["properties"]) == {f.name for f in dataclasses.fields(Layer)}
     assert tuple(known["layer"]["properties"]["kind"]["enum"]) == KINDS
     assert set(known["cost"]["properties"]) == set(PHASES)
-    assert set(known["phase"]["properties"]) == {"seconds", "peak_bytes", *COUNTS}
+    assert set(known["phase"]["properties"]) == {"seconds", "cpu_seconds", "peak_bytes", *COUNTS}
     inputs = known["inputs"]["properties"]
     assert tuple(inputs["budget"]["properties"]["precision"]["enum"]) == PRECISIONS
 

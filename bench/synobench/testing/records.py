@@ -217,6 +217,7 @@ def _cost(seconds: float) -> dict[str, Any]:
     passes = round(1000 * seconds)
     return {
         "seconds": seconds,
+        "cpu_seconds": 1.5 * seconds,
         "samples": 64 * passes,
         "forward": passes,
         "backward": passes,

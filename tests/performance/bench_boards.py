@@ -1,0 +1,177 @@
+"""How long a board of many records takes in every format, against reading and parsing their JSON alone.
+
+    python tests/performance/bench_boards.py                       # 2,000, 6,000 and 20,000 records
+    python tests/performance/bench_boards.py --records 2000 --profile
+
+The records are made up, of the size of committed ones: 10,000 test images, a ledger, curves, provenance. A board of N
+records has twelve entries at four targets and five seeds on as many networks as that takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from synobench.store import Store, canonical, document, key_of
+from synobench.testing.records import make_record
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = [f"method-{i}" for i in range(10)] + ["magnitude", "random"]
+TARGETS = (0.5, 0.8, 0.9, 0.95)
+SEEDS = 5
+IMAGES = 10_000
+A_NETWORK = SEEDS * (1 + len(ENTRIES) * len(TARGETS))
+SUITE = """
+name = "demo"
+version = "1.0"
+question = "How long does a board take?"
+counter = "effective"
+counters = ["effective", "fanout", "dense", "energy"]
+seeds = [0, 1, 2, 3, 4]
+pruners = ["none", "magnitude", "random"]
+[[targets]]
+name = "sparsity"
+values = [0.5, 0.8, 0.9, 0.95]
+[[networks]]
+dataset = "digits"
+model = "snn-conv"
+rule = "backprop"
+train_epochs = 1
+tune_epochs = 0
+batch = 32
+"""
+
+
+def template() -> dict[str, Any]:
+    """Return a committed record, for the parts that give a record its size."""
+    for path in sorted((ROOT / "leaderboards" / "records" / "sparsity").glob("??/*.json")):
+        record: dict[str, Any] = json.loads(path.read_text())
+        if record["inputs"]["model"]["name"] == "snn-conv":
+            return record
+    raise SystemExit("no committed record to take the size from")
+
+
+def made(count: int) -> Iterator[dict[str, Any]]:
+    """Yield records, network by network."""
+    real = template()
+    for i in range(count):
+        network, rest = divmod(i, A_NETWORK)
+        place, seed = divmod(rest, SEEDS)
+        entry, target = (divmod(place - 1, len(TARGETS))) if place else (-1, 0)
+        asked = TARGETS[target] if place else None
+        hits = 9000 - (0 if asked is None else int(40 / (1 - asked)) + 13 * entry) + (seed * 37 + entry * 11) % 29
+        name = ENTRIES[entry] if place else "none"
+        record = make_record(name, asked, seed, hits, IMAGES, dataset=f"data-{network % 7}", model=f"net-{network}")
+        record["outcome"]["ledger"] = real["outcome"]["ledger"]
+        record["outcome"]["curves"] = real["outcome"]["curves"]
+        record["provenance"] = real["provenance"]
+        yield record
+
+
+def fill(root: Path, count: int) -> None:
+    """Write so many records below a folder, without the care for crashes that a run takes."""
+    for record in made(count):
+        path = Store(root).record_path("demo", record["key"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(document(record))
+
+
+def parse(root: Path) -> float:
+    """Return the seconds that reading and parsing every record takes."""
+    start = time.perf_counter()
+    for path in Store(root).paths("demo"):
+        json.loads(path.read_bytes())
+    return time.perf_counter() - start
+
+
+def build(root: Path) -> dict[str, float]:
+    """Build the board in every format in this process; return seconds and the peak of its memory in MiB."""
+    from synobench import boards, registry
+    from synobench.suite import parse as parse_suite
+
+    start = time.perf_counter()
+    known = registry.load(strict=True, strangers=False)
+    board = boards.build(parse_suite(SUITE), known, root)
+    computed = time.perf_counter() - start
+    boards.write(board, known, root, root / "site")
+    total = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"compute": computed, "render": total - computed, "board": total, "MiB": peak, "runs": len(board.runs)}
+
+
+def touch(root: Path, count: int) -> None:
+    """Add records of further seeds, as a submission does."""
+    for record in made(count):
+        record["inputs"] = {**record["inputs"], "seed": record["inputs"]["seed"] + SEEDS}
+        record["key"] = key_of(json.loads(canonical(record["inputs"])))
+        path = Store(root).record_path("demo", record["key"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(document(record))
+
+
+def child(root: Path, action: str) -> dict[str, float]:
+    """Run one step in a process of its own, so that its memory is its own too."""
+    line = [sys.executable, __file__, "--child", action, "--root", str(root)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(count: int, rounds: int) -> None:
+    """Print the figures of one size: the median of some rounds, parsing and building in turn."""
+    root = Path(tempfile.mkdtemp(prefix="boards-"))
+    try:
+        fill(root, count)
+        parse(root)  # The files lie in the page cache from here on, for both sides alike.
+        found = []
+        for _ in range(rounds):
+            shutil.rmtree(root / "boards", ignore_errors=True)
+            shutil.rmtree(root / "site", ignore_errors=True)
+            shutil.rmtree(root / ".boards", ignore_errors=True)
+            parsed = child(root, "parse")["parse"]
+            found.append({"parse": parsed, **child(root, "build")})
+        chosen = sorted(found, key=lambda row: row["board"] / row["parse"])[len(found) // 2]
+        touch(root, 10)
+        again = child(root, "build")
+        row = {"records": count, **chosen, "ratio": chosen["board"] / chosen["parse"], "again": again["board"]}
+        print(json.dumps({name: round(value, 3) for name, value in row.items()}), flush=True)
+    finally:
+        shutil.rmtree(root)
+
+
+def main() -> None:
+    """Measure each size, or do one step of it."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--records", type=int, nargs="+", default=[2_000, 6_000, 20_000])
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--profile", action="store_true", help="profile one build in place of timing")
+    options.add_argument("--child", choices=("parse", "build"), help=argparse.SUPPRESS)
+    options.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.child:
+        print(json.dumps({"parse": parse(given.root)} if given.child == "parse" else build(given.root)))
+        return
+    if given.profile:
+        with tempfile.TemporaryDirectory() as folder:
+            fill(Path(folder), given.records[0])
+            profile = cProfile.Profile()
+            profile.runcall(build, Path(folder))
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+        return
+    for count in given.records:
+        measure(count, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
