@@ -15,7 +15,7 @@ from synobench.stats import Estimate
 SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks")
 """The heads of the main table."""
 
-LEFT = frozenset({"entry", "target", "remarks", "source"})
+LEFT = frozenset({"entry", "target", "remarks", "source", "not met", "item", "what decides"})
 """The heads of columns that hold words."""
 
 
@@ -100,6 +100,25 @@ def _beside(figure: Published, rows: Sequence[Row]) -> tuple[str, ...]:
 def notes(network: Network) -> list[str]:
     """Return what a reader of the published figures must know, each note once."""
     return list(dict.fromkeys(f"{figure.source}: {figure.note}" for figure in network.published if figure.note))
+
+
+def gains(network: Network) -> Table:
+    """Return what each row gains over its twins; no row where there are none."""
+    head, *rows = figures.gains(network.rows) or [("target", "entry")]
+    return Table("Gain over twins, in points", head, tuple(rows))
+
+
+def checklists(board: Board) -> Table:
+    """Return how many items of the checklist each entry meets, and which it does not."""
+    rows = ((c.entry, c.badge, "; ".join(i.name for i in c.items if i.met is False)) for c in board.checklists)
+    return Table("Checklist", ("entry", "met", "not met"), tuple(rows))
+
+
+def checklist_items(board: Board) -> Table:
+    """Return each item of the checklist for each entry, with what decides it."""
+    words = {True: "met", False: "not met", None: "does not apply"}
+    rows = ((c.entry, item.name, words[item.met], item.told) for c in board.checklists for item in c.items)
+    return Table("What decides each item", ("entry", "item", "is", "what decides"), tuple(rows))
 
 
 def details(network: Network, board: Board) -> list[Table]:

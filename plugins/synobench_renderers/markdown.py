@@ -6,9 +6,22 @@ import re
 from collections.abc import Iterator, Sequence
 
 from synobench.board import Board, Network, prose
-from synobench.board.figures import gains, plain
+from synobench.board.figures import plain
 from synobench.board.rows import Row
-from synobench_renderers.cells import LEFT, SCORES, Table, by_target, details, notes, published, score_cells, spans
+from synobench_renderers.cells import (
+    LEFT,
+    SCORES,
+    Table,
+    by_target,
+    checklist_items,
+    checklists,
+    details,
+    gains,
+    notes,
+    published,
+    score_cells,
+    spans,
+)
 
 PICTURE = "accuracy-synops.svg"
 _WHOLE = 20
@@ -45,6 +58,7 @@ def _lines(board: Board) -> Iterator[str]:
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
     for network in board.networks:
         yield from _network(network, board)
+    yield from _checklists(board)
     yield from _section("## Failures", prose.failures(board))
     yield from _section("## Left out", list(board.notes))
     yield from _section("## How to read it", prose.reading(board))
@@ -79,9 +93,17 @@ def _published(network: Network) -> Iterator[str]:
 
 
 def _gains(network: Network) -> Iterator[str]:
-    if table := gains(network.rows):
-        head, *lines = table
-        yield from ("**Gain over twins**, in points", "", *_laid(head, list(map(_escaped, lines))), "")
+    table = gains(network)
+    if table.rows:
+        yield from (f"**{escape(table.title)}**", "", *_table(table), "")
+
+
+def _checklists(board: Board) -> Iterator[str]:
+    if not board.checklists:
+        return
+    yield from ("## Checklist", "", escape(prose.CHECKLIST), "", *_table(checklists(board)), "")
+    items = checklist_items(board)
+    yield from (f"<details><summary>{escape(items.title)}</summary>", "", *_table(items), "", "</details>", "")
 
 
 def _scores(rows: Sequence[Row]) -> Iterator[str]:

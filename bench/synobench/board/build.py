@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synobench.board import labels
+from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import newest, of_suite
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.board.runs import Counter, Metric, Run, read_run
@@ -130,6 +131,7 @@ class Board:
         machines: sorted by text.
         columns: names of the further columns, counters' first.
         notes: what was left out, and why.
+        checklists: each entry graded by Blalock et al. 2020, sorted by entry.
     """
 
     suite: SuiteFacts
@@ -138,6 +140,7 @@ class Board:
     machines: tuple[Machine, ...]
     columns: tuple[str, ...]
     notes: tuple[str, ...]
+    checklists: tuple[Checklist, ...] = ()
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -195,6 +198,7 @@ def build_board(
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(others, len(every) - len(runs), len(runs) - len(shown))),
+        checklists=grade(networks),
     )
 
 

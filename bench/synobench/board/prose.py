@@ -8,6 +8,12 @@ from synobench.board.build import Board, Machine, Network
 from synobench.board.figures import fixed, seeds
 from synobench.board.rows import FEW, FEWEST
 
+CHECKLIST = (
+    "Every entry, graded from the records alone by the checklist of Blalock et al., What is the state of neural "
+    "network pruning?, MLSys 2020."
+)
+"""What stands above the checklist."""
+
 
 def reading(board: Board) -> list[str]:
     """Return how the figures came about, one sentence or two a line."""
@@ -19,8 +25,8 @@ def reading(board: Board) -> list[str]:
         "Difference is to the dense control `none`, which is fine-tuned on the same budget, paired by seed, in points.",
         f"SynOps are operations a sample by the counter `{counter}`{': ' if definition else ''}{definition}; "
         "the ratio is to the dense control of the same seed.",
-        "Entries are ranked by mean within a target. Best group (marked, or bold): the paired 95 % interval "
-        "against the first place holds 0 (descriptive: not adjusted for the number of comparisons).",
+        "Entries are ranked by mean within a target. Best group (marked, or bold): the first place is not shown to be "
+        "better, by paired t-tests under Holm's step-down over the entries of the target.",
         *_twins(board),
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
     ]
@@ -35,6 +41,11 @@ def _twins(board: Board) -> list[str]:
         "over the gains on a network over twins of one kind; without a verdict there is not enough evidence. "
         "Same network: equal hits image by image and equal ledgers, at every seed.",
     ]
+
+
+def badges(board: Board) -> list[str]:
+    """Return how many items of the checklist each entry meets, one line an entry."""
+    return [f"{checklist.entry}: {checklist.badge}" for checklist in board.checklists]
 
 
 def power(network: Network) -> list[str]:

@@ -32,6 +32,7 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
         lines += [*_further(network, {n: f"{n}.{suite.headlines[n]}" for n in more}, width), ""] if more else []
     if not board.networks:
         lines += ["No run, and none planned.", ""]
+    lines += _listed("Checklist of Blalock et al. 2020, items met:", prose.badges(board))
     lines += _listed("Failed:", prose.failures(board))
     lines += _listed("Left out:", board.notes)
     notes = f"* best group   f few seeds   ! target missed   d deterministic   {figures.GAP} not measured"
