@@ -6,6 +6,7 @@ The work itself is in what is registered, so that no hook can move another metho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -128,3 +129,8 @@ def synobench_run_finished(job: Mapping[str, Any], record: Mapping[str, Any]) ->
 @hookspec
 def synobench_board_built(board: Any) -> None:
     """Watch a board after it was computed and before it is rendered."""
+
+
+@hookspec
+def synobench_pages_built(site: Path) -> None:
+    """Watch the site folder after the pages of a board were written: ``<site>/<suite>/<file>``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from synobench.entries import RendererEntry
 from synobench.hookspecs import hookimpl
@@ -67,3 +68,11 @@ def synobench_renderers() -> Iterator[RendererEntry]:
         citation=_OWN,
         run="synobench_renderers.page:page",
     )
+
+
+@hookimpl
+def synobench_pages_built(site: Path) -> None:
+    """Write the index of the suites whose pages lie in the site folder."""
+    from synobench_renderers.page.index import write_index
+
+    write_index(site)

@@ -13,7 +13,7 @@ from synobench.hookspecs import PROJECT
 from synobench.registry import REGISTER_HOOKS
 
 HOOKS = {n: getattr(hookspecs, n) for n in dir(hookspecs) if n.startswith(f"{PROJECT}_")}
-EVENTS = {"provenance", "run_started", "run_progress", "run_finished", "board_built"}
+EVENTS = {"provenance", "run_started", "run_progress", "run_finished", "board_built", "pages_built"}
 
 
 def test_there_is_a_hook_for_every_kind_and_nothing_else() -> None:

@@ -1,0 +1,171 @@
+"""The columns of the page's main table: what each says of a row, and in which words it is explained."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from synobench.board import Board, Network, figures
+from synobench.board.figures import GAP, plain
+from synobench.board.rows import Row
+from synobench.board.runs import PHASES
+from synobench.stats import Estimate
+from synobench.twins import KINDS
+
+RECORDS = "../../leaderboards/records"
+"""Where a page finds the records: the site folder lies beside `leaderboards`."""
+
+Cell = Callable[[Row, Network], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Args:
+        head: its name.
+        about: what it says, in words.
+        cell: its text in a row, or Markup.
+        words: whether it holds words rather than figures.
+        shown: whether it is shown until a reader chooses otherwise.
+    """
+
+    head: str
+    about: str
+    cell: Cell
+    words: bool = False
+    shown: bool = True
+
+
+def columns(board: Board) -> list[Column]:
+    """Return the columns of a board; a figure that no row of it has gets none."""
+    family = families(row.detail for network in board.networks for row in network.rows)
+    return [*_names(family), *_scores(), *_gains(board), *_sizes(board), *_rest(), *_further(board), *_costs(board)]
+
+
+def families(details: Iterable[str]) -> dict[str, str]:
+    """Return entry in full -> its family: the shortest other name on the board that its own begins with, else its own.
+
+    ``chita++`` and ``chita`` are of the family ``chita``; a longer word that begins alike is a family of its own.
+    """
+    names = {detail: detail.partition("[")[0] for detail in details}
+    known = sorted(set(names.values()), key=len)
+    begins = {name: next((k for k in known if _begins(name, k)), name) for name in known}
+    return {detail: begins[name] for detail, name in names.items()}
+
+
+def _begins(name: str, short: str) -> bool:
+    return name == short or (name.startswith(short) and not name[len(short)].isalnum())
+
+
+def _names(family: Mapping[str, str]) -> list[Column]:
+    return [
+        Column("#", "place by mean accuracy within a target", _place),
+        Column("entry", "the pruner", lambda row, _: row.label, words=True),
+        Column("family", "pruners of one name", lambda row, _: family[row.detail], words=True, shown=False),
+        Column("target", "what was asked of it", lambda row, _: row.target_label, words=True),
+    ]
+
+
+def _place(row: Row, _: Network) -> str:
+    return "" if row.control else str(row.rank or GAP)
+
+
+def _scores() -> list[Column]:
+    return [
+        Column("top-1 %", "test accuracy, mean ± 95 % interval over seeds", lambda row, _: figures.accuracy(row)),
+        Column("to dense", "difference to the dense control, in points", _to_dense),
+    ]
+
+
+def _to_dense(row: Row, _: Network) -> str:
+    return GAP if row.control else figures.percent(row.difference, sign=True)
+
+
+def _gains(board: Board) -> list[Column]:
+    held = {kind for network in board.networks for row in network.rows for kind in row.twins}
+    about = "gain over {} pruning at its own layer-wise sparsities, in points"
+    return [
+        Column(f"over {k} twin", about.format(k), functools.partial(_gain, k), words=True) for k in KINDS if k in held
+    ]
+
+
+def _gain(kind: str, row: Row, _: Network) -> str:
+    return figures.gain(row.twins.get(kind))
+
+
+def _sizes(board: Board) -> list[Column]:
+    counter = f"by the counter {board.suite.counter}"
+    return [
+        Column("sparsity %", "prunable weights removed", lambda row, _: figures.sparsity(row.sparsity)),
+        Column("SynOps", f"operations a sample {counter}", lambda row, _: figures.amount(row.synops)),
+        Column("ratio", "SynOps over the dense control's", lambda row, _: figures.ratio(row.synops_ratio)),
+    ]
+
+
+def _rest() -> list[Column]:
+    return [
+        Column("seeds", "runs behind the row", lambda row, _: figures.count(row)),
+        Column("remarks", "best group, few seeds, missed target", _remarks, words=True),
+        Column("records", "each seed's record", _records, words=True, shown=False),
+    ]
+
+
+def _remarks(row: Row, _: Network) -> str:
+    return "dense control" if row.control else ", ".join(figures.remarks(row))
+
+
+def _records(row: Row, _: Network) -> str:
+    """Link each seed to its record."""
+    link = Markup('<a href="{}/{}/{}/{}.json">{}</a>')
+    return Markup(" ").join(
+        link.format(RECORDS, run.inputs["suite"]["name"], run.key[:2], run.key, run.seed) for run in row.runs
+    )
+
+
+def _further(board: Board) -> list[Column]:
+    suite = board.suite
+    names = [name for name in board.columns if name != f"{suite.counter}.{suite.headlines.get(suite.counter)}"]
+    kept = Column(
+        "parameters kept", "of all parameters", lambda row, _: figures.amount(row.parameters_kept), shown=False
+    )
+    return [kept, *(_column(name) for name in names)]
+
+
+def _column(name: str) -> Column:
+    about = "a counter's figure a sample" if "." in name else "a metric"
+    return Column(plain(name), about, lambda row, _: figures.amount(row.columns.get(name)), shown=False)
+
+
+def _costs(board: Board) -> list[Column]:
+    made = [Column(f"{p} passes", f"forward / backward passes: {p}", _passes(p), shown=False) for p in PHASES]
+    if all(len(network.machines) < 2 for network in board.networks):
+        made += [Column(f"{p} s", f"seconds: {p}", _seconds(p), shown=False) for p in PHASES]
+    return made
+
+
+def _passes(phase: str) -> Cell:
+    def cell(row: Row, _: Network) -> str:
+        return " / ".join(figures.amount(row.cost[phase][way]) for way in ("forward", "backward"))
+
+    return cell
+
+
+def _seconds(phase: str) -> Cell:
+    def cell(row: Row, network: Network) -> str:
+        return _time(row.seconds.get(network.machines[0], {}).get(phase) if network.machines else None)
+
+    return cell
+
+
+def _time(estimate: Estimate | None) -> str:
+    return GAP if estimate is None else figures.fixed(estimate.mean, 3 if estimate.mean < 1 else 1)
+
+
+def written(column: Column, row: Row, network: Network) -> str:
+    """Return a cell as HTML."""
+    text = column.cell(row, network)
+    return str(text if isinstance(text, Markup) else escape(text if text.isprintable() else plain(text)))
