@@ -67,6 +67,7 @@ def _counter(registry: Registry, spec: str) -> Any:
 def write(board: Board, registry: Registry, root: Path, site: Path) -> list[str]:
     """Write a board's files and return a line for each place that now holds it."""
     publish(board, _renderers(registry), root / "boards", site)
+    registry.notify("synobench_pages_built", site=site)
     page = site / board.suite.name / "index.html"
     lines = [f"board: {root / 'boards' / board.suite.name / 'README.md'}"]
     return [*lines, f"page: {page}"] if page.exists() else lines
