@@ -164,7 +164,7 @@ def test_a_cell_cut_in_fine_tuning_and_resumed_is_the_uninterrupted_one(
     assert evidence(again) == evidence(whole)
     assert (again["provenance"]["resumed"], whole["provenance"]["resumed"]) == (True, False)
     counted = [
-        {p: {k: v for k, v in cost.items() if "seconds" not in k and k != "peak_bytes"} for p, cost in r["cost"].items()}
+        {p: {k: v for k, v in c.items() if "seconds" not in k and k != "peak_bytes"} for p, c in r["cost"].items()}
         for r in (again, whole)
     ]
     assert counted[0] == counted[1]
