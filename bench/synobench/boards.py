@@ -10,9 +10,9 @@ from typing import Any
 from synobench.board import Board, SuiteFacts, build_board
 from synobench.board.publish import check as compare
 from synobench.board.publish import publish
-from synobench.entries import CounterEntry
+from synobench.entries import CounterEntry, PrunerEntry
 from synobench.errors import BenchError
-from synobench.params import parse_spec, resolve
+from synobench.params import as_dict, parse_spec, resolve
 from synobench.registry import Registry
 from synobench.store import Store
 from synobench.suite import Cell, Suite, cells, find_suite, in_parts
@@ -40,6 +40,7 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         headlines={name: entry.headline for name, entry in entries.items()},
         definitions={name: entry.definition for name, entry in entries.items()},
         plan=[cell.inputs for cell in planned],
+        reference=_reference(suite, registry),
         published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
     board = build_board(facts, Store(root).records(suite.name), counters, metrics)
@@ -54,6 +55,15 @@ def _plan(suite: Suite, registry: Registry) -> list[Cell]:
         with contextlib.suppress(BenchError):
             found += cells(part, registry)[0]
     return found
+
+
+def _reference(suite: Suite, registry: Registry) -> dict[str, Any] | None:
+    """Return the reference entry as a record's inputs hold it; None where no plugin knows it."""
+    name, overrides = parse_spec(suite.reference)
+    with contextlib.suppress(BenchError):
+        entry: PrunerEntry = registry.get("pruner", name)
+        return {"name": name, "params": as_dict(resolve(entry.params, overrides, f"pruner {name}"))}
+    return None
 
 
 def _counter(registry: Registry, spec: str) -> Any:

@@ -13,12 +13,15 @@ from synobench.errors import BenchError, nearest
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What a network may compute in; weights stay float32."""
 
+REFERENCE = "magnitude"
+"""The entry that the others are judged against, unless a suite names another."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEAST = {"train_epochs": 1, "tune_epochs": 0, "batch": 1, "threads": 1}
 _TARGET = {"name", "values", "counter"}
 _PUBLISHED = {"source", "network", "entry", "targets", "values", "errors", "note"}
 _TOP = {
-    *("name", "version", "question", "counter", "counters", "metrics"),
+    *("name", "version", "question", "counter", "counters", "metrics", "reference"),
     *("seeds", "pruners", "targets", "networks", "twins", "published"),
 }
 
@@ -90,6 +93,7 @@ class Suite:
     counters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    reference: str = REFERENCE
 
 
 def parse(text: str, name: str = "the suite") -> Suite:
@@ -107,16 +111,28 @@ def parse(text: str, name: str = "the suite") -> Suite:
     if not _NAME.fullmatch(_text(table, "name", name)):
         raise BenchError(f"the name {table['name']!r} of {name} is not made of letters, digits, '.', '_' and '-'")
     networks = tuple(_network(t, f"networks of {name}", twins) for t in _tables(table, "networks", name))
+    pruners = _texts(_some(table, "pruners", name), f"pruners of {name}")
     return Suite(
         **{key: _text(table, key, name) for key in ("name", "version", "question", "counter")},
         seeds=tuple(_whole(seed, f"a seed of {name}", 0) for seed in _some(table, "seeds", name)),
-        pruners=_texts(_some(table, "pruners", name), f"pruners of {name}"),
+        pruners=pruners,
         targets=tuple(t for table in _tables(table, "targets", name) for t in _targets(table, f"targets of {name}")),
         networks=networks,
         counters=_texts(_list(table, "counters", name), f"counters of {name}"),
         metrics=_texts(_list(table, "metrics", name), f"metrics of {name}"),
         published=tuple(_published(table, networks, name)),
+        reference=_reference(table, [*pruners, *(spec for network in networks for spec in network.pruners)], name),
     )
+
+
+def _reference(table: Mapping[str, Any], pruners: Sequence[str], name: str) -> str:
+    """Return the spec of the reference entry: one of the suite's pruners, or the default, which may be absent."""
+    if "reference" not in table:
+        return REFERENCE
+    spec = _text(table, "reference", name)
+    if spec not in pruners:
+        raise BenchError(f"the reference {spec!r} of {name} is none of its pruners{nearest(spec, pruners)}")
+    return spec
 
 
 def _network(table: Mapping[str, Any], where: str, twins: bool) -> Network:

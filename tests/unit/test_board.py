@@ -172,12 +172,13 @@ def test_best_group_rests_on_paired_intervals() -> None:
         [
             *cell("first", first),
             *cell("near", [149, 161, 168, 181, 188]),
-            *cell("behind", [hits - 4 for hits in first]),
+            *cell("behind", [146, 156, 165, 176, 186]),
+            *cell("even", [hits - 4 for hits in first]),
         ]
     )
 
-    # "behind" lies within the spread over seeds, but four hits lower on every seed
-    assert [row_of(board, name).best for name in ("first", "near", "behind")] == [True, True, False]
+    # "behind" lies within the spread over seeds, but four or five hits lower; "even" leaves no spread to judge by
+    assert [row_of(board, name).best for name in ("first", "near", "behind", "even")] == [True, True, False, None]
 
 
 def test_an_entry_alone_is_no_group() -> None:

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synobench.board import labels
+from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import newest, of_suite
+from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.board.runs import Counter, Metric, Run, read_run
 from synobench.board.twins import own_rows, with_twins
+from synobench.board.verdicts import Power, judged, powers
 from synobench.errors import BenchError, nearest
 from synobench.protocol import Published
 from synobench.stats import sampling_error, smallest_difference
@@ -40,6 +43,7 @@ class SuiteFacts:
         definitions: counter name -> its formula, shown below the tables.
         plan: the inputs of every planned cell, as a record holds them; cells without a record are shown as gaps.
         published: figures of others, each with the inputs of a planned cell on its network.
+        reference: the pruner that the others are judged against, as a record's inputs hold it; None without one.
     """
 
     name: str
@@ -50,6 +54,7 @@ class SuiteFacts:
     definitions: Mapping[str, str] = field(default_factory=dict)
     plan: Sequence[Inputs] = field(default=(), repr=False)
     published: Sequence[tuple[Inputs, Published]] = field(default=(), repr=False)
+    reference: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ class Network:
             median spread of its ranked entries; None where that is not known.
         caveats: what the ledgers say of their own figures, operations that nobody counts among them.
         published: figures of others on it, as the suite tells them; they are never ranked.
+        reference: the label of the reference entry, where it has runs here.
+        power: what the comparisons with the reference and with the control could have seen.
+        curves: the label of an entry -> its accuracy over all targets.
     """
 
     dataset: str
@@ -77,6 +85,9 @@ class Network:
     pairs: int | None
     caveats: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    reference: str | None = None
+    power: tuple[Power, ...] = ()
+    curves: Mapping[str, CurveSummary] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -131,6 +142,7 @@ class Board:
         machines: sorted by text.
         columns: names of the further columns, counters' first.
         notes: what was left out, and why.
+        across: its entries across networks; None where these are too few for any test.
         checklists: each entry graded by Blalock et al. 2020, sorted by entry.
     """
 
@@ -140,6 +152,7 @@ class Board:
     machines: tuple[Machine, ...]
     columns: tuple[str, ...]
     notes: tuple[str, ...]
+    across: Standing | None = None
     checklists: tuple[Checklist, ...] = ()
 
     @property
@@ -189,6 +202,7 @@ def build_board(
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), suite)
     networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, runs))) for network in networks]
+    networks = _with_curves(networks, suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
     names = {column for network in networks for row in network.rows for column in row.columns}
     return Board(
@@ -198,6 +212,7 @@ def build_board(
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(others, len(every) - len(runs), len(runs) - len(shown))),
+        across=stand((network.label, network.dataset, network.curves) for network in networks),
         checklists=grade(networks),
     )
 
@@ -233,6 +248,14 @@ def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
     return sorted(made, key=lambda network: (network.dataset, network.model))
 
 
+def _with_curves(networks: Sequence[Network], suite: SuiteFacts) -> list[Network]:
+    several = len({kind for network in networks for row in network.rows if (kind := kind_of(row.target))}) > 1
+    return [
+        replace(network, curves=summaries(network.rows, suite.counter, suite.headlines, several=several))
+        for network in networks
+    ]
+
+
 def _place(inputs: Inputs) -> tuple[str, str]:
     """Return what makes a network of its own on a board: data set and model."""
     return canonical(inputs["dataset"]), canonical(inputs["model"])
@@ -248,16 +271,17 @@ def _rows(cells: Sequence[Cell], entries: Mapping[str, str], suite: SuiteFacts) 
     dense = {place[0]: _once(group) for place, group in places.items() if is_control(group[0][0])}
     targets: dict[str, list[Row]] = {}
     for (setting, target, pruner), group in places.items():
-        naming = _naming(group[0][0], entries[pruner], settings[setting])
+        naming = _naming(group[0][0], entries[pruner], settings[setting], suite.reference)
         seeds = [int(inputs["seed"]) for inputs, run in group if run is None]
         row = make_row(naming, _once(group), dense.get(setting, []), seeds, suite.headlines, suite.counter)
         targets.setdefault(target, []).append(row)
-    return sorted((row for rows in targets.values() for row in ranked(rows)), key=_order)
+    return judged(sorted((row for rows in targets.values() for row in ranked(rows)), key=_order))
 
 
-def _naming(inputs: Inputs, entry: str, setting: str) -> Naming:
+def _naming(inputs: Inputs, entry: str, setting: str, reference: Inputs | None) -> Naming:
     target, detail = inputs["target"], labels.full_text(inputs["pruner"])
-    return Naming(entry, detail, setting, target, labels.target_text(target), is_control(inputs))
+    known = reference is not None and detail == labels.full_text(reference)
+    return Naming(entry, detail, setting, target, labels.target_text(target), is_control(inputs), known)
 
 
 def _once(cells: Iterable[Cell]) -> list[Run]:
@@ -295,6 +319,8 @@ def _network(
         pairs=pairs,
         caveats=tuple(sorted({caveat for run in runs for caveat in run.caveats})),
         published=tuple(replace(figure, network=f"{dataset} / {model}") for figure in published),
+        reference=next((row.entry for row in rows if row.reference and row.runs), None),
+        power=powers(rows),
     )
 
 

@@ -13,6 +13,9 @@ from synobench.stats import Estimate, interval, paired, paired_ratio
 
 if TYPE_CHECKING:
     from synobench.board.twins import Twin
+    from synobench.stats.evidence import Mcnemar
+    from synobench.stats.multiple import Comparison
+    from synobench.stats.robust import Superiority
 
 Json = Any
 Figure = Callable[[Run], "float | None"]
@@ -34,7 +37,7 @@ class Row:
     Args:
         entry: its label; `detail` tells all parameters; `setting` what stands around it, where a network has several.
         target: the target as plain data, with its label.
-        control: whether it is the dense control.
+        control: whether it is the dense control. `reference`: whether it is the entry that others are judged against.
         runs: by seed, in order. `missing`: planned seeds without a run.
         accuracy: top-1 over seeds. `deterministic`: it stands on a checkpoint and every seed gave the same hits.
         difference: accuracy less the dense control's, paired by seed; None without a control.
@@ -46,7 +49,11 @@ class Row:
         seconds: machine -> phase -> seconds.
         rank: place by mean accuracy within its target; None for the control and below the line.
         twins: magnitude and random pruning at its kept counts by tensor, where they were run, by kind.
-        best: whether the paired interval against the first place holds 0 (descriptive); None where that says nothing.
+        best: whether the first place of its target is not shown to be better, by Holm over the rows of that target;
+            None where its seeds cannot tell.
+        verdict: against the suite's reference entry at the same target; None for the reference, the control, and where
+            there is none. `to_control`: against the dense control. Both by Holm over all such comparisons on a network.
+        superiority: how often it beats the reference. `mcnemar`: seed -> the two on the same test images.
     """
 
     entry: str
@@ -55,6 +62,7 @@ class Row:
     target: Mapping[str, Json]
     target_label: str
     control: bool
+    reference: bool
     runs: tuple[Run, ...] = field(repr=False)
     missing: tuple[int, ...]
     accuracy: Estimate | None
@@ -72,6 +80,10 @@ class Row:
     rank: int | None = None
     best: bool | None = None
     twins: Mapping[str, Twin] = field(default_factory=dict)
+    verdict: Comparison | None = None
+    to_control: Comparison | None = None
+    superiority: Superiority | None = None
+    mcnemar: Mapping[int, Mcnemar] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -113,6 +125,7 @@ class Naming:
     target: Mapping[str, Json]
     target_label: str
     control: bool
+    reference: bool = False
 
 
 def make_row(
@@ -170,11 +183,16 @@ def same_parent(a: Run, b: Run) -> bool:
     return keys[0] != keys[1] or None in (a.weights, b.weights) or a.weights == b.weights
 
 
+def shared(runs: Iterable[Run], others: Iterable[Run]) -> list[tuple[Run, Run]]:
+    """Return the runs of the seeds that can be paired, each with its counterpart."""
+    held = {run.seed: run for run in others}
+    return [(run, held[run.seed]) for run in runs if run.seed in held and same_parent(run, held[run.seed])]
+
+
 def gap(runs: Iterable[Run], others: Iterable[Run]) -> Estimate | None:
     """Return the difference in accuracy over the seeds that can be paired; None where none can."""
-    held = {run.seed: run for run in others}
-    pairs = [run for run in runs if run.seed in held and same_parent(run, held[run.seed])]
-    return paired(_accuracies(pairs), _accuracies(held.values()))
+    pairs = shared(runs, others)
+    return paired(_accuracies(run for run, _ in pairs), _accuracies(other for _, other in pairs))
 
 
 def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
@@ -210,24 +228,11 @@ def headline(run: Run, counter: str, headlines: Mapping[str, str]) -> float | No
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of one target with ranks by mean accuracy, and with the best group marked."""
+    """Return the rows of one target with ranks by mean accuracy."""
     listed = [row for row in rows if row.enough and row.runs and not row.control]
     means = [Fraction(sum(run.top1.hits for run in row.runs), len(row.runs)) for row in listed]
-    if not listed:
-        return list(rows)
-    first = listed[means.index(max(means))]
     placed = {id(row): 1 + sum(other > own for other in means) for row, own in zip(listed, means, strict=True)}
-    group = {id(row): _level(row, first) if len(listed) > 1 else None for row in listed}
-    return [dataclasses.replace(row, rank=placed.get(id(row)), best=group.get(id(row))) for row in rows]
-
-
-def _level(row: Row, first: Row) -> bool | None:
-    if row is first:
-        return True
-    apart = gap(row.runs, first.runs)
-    if apart is None or (apart.n < FEWEST and not (row.deterministic and first.deterministic)):
-        return None
-    return apart.holds(0.0)
+    return [dataclasses.replace(row, rank=placed.get(id(row))) for row in rows]
 
 
 def _accuracies(runs: Iterable[Run]) -> dict[int, float]:

@@ -37,9 +37,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The networks of one seed: the dense control, and the pruned ones in any order."""
+    """The networks of one seed: the dense control, None where there is none to pair with, and the pruned ones."""
 
-    dense: Point
+    dense: Point | None
     points: tuple[Point, ...]
 
 
@@ -53,7 +53,7 @@ class AtLoss:
         low, high: the Student-t interval on the log2 scale; None for one seed, or where a seed is bounded.
         bounded: seeds whose curve never crosses the loss; they enter with their last point, so `value` is a bound: the
             compression is at least that, the SynOps are at most that.
-        left_out: seeds that lack an operating point, or its SynOps.
+        left_out: seeds that lack an operating point, its SynOps, or the dense control.
     """
 
     n: int
@@ -132,6 +132,8 @@ def _at_loss(
 
 def _path(curve: Curve, axis: Callable[[Point], float | None]) -> list[tuple[float, float]] | None:
     """Return (accuracy, log2 of the axis over the dense control's) from the control on; None where one is unknown."""
+    if curve.dense is None:
+        return None
     dense, *steps = _steps([curve.dense]) + [p for p in _steps(curve.points) if p.compression > curve.dense.compression]
     start, along = axis(dense), [axis(step) for step in steps]
     if not start or not along:

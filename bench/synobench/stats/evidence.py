@@ -60,8 +60,8 @@ class SignFlip:
     floor: float
 
 
-def mcnemar(mask_a: str, mask_b: str, total: int) -> Mcnemar:
-    """Compare two base64 hit masks of `total` images (a bit an image, the first in the highest bit).
+def mcnemar(mask_a: str | bytes, mask_b: str | bytes, total: int) -> Mcnemar:
+    """Compare two hit masks of `total` images (a bit an image, the first in the highest bit), as base64 or bytes.
 
     Raises:
         BenchError: a mask is no base64, has another length, or has bits behind its last image.
@@ -91,11 +91,11 @@ def sign_flip(differences: Iterable[float]) -> SignFlip | None:
     return SignFlip(n, 2 * int(above) / 2**n, 2.0 ** (1 - n))
 
 
-def _bits(mask: str, total: int) -> int:
+def _bits(mask: str | bytes, total: int) -> int:
     if total < 1:
         raise BenchError("a hit mask needs one test image at least")
     try:
-        held = base64.b64decode(mask, validate=True)
+        held = base64.b64decode(mask, validate=True) if isinstance(mask, str) else mask
     except (binascii.Error, ValueError):
         raise BenchError("a hit mask is base64 text, a bit a test image") from None
     if len(held) != (total + 7) // 8:

@@ -1,0 +1,143 @@
+"""Who is better than whom on one network: each row against the reference entry, the dense control and the first place.
+
+All comparisons with the reference are one family of Holm's step-down, all with the control another, and those with the
+first place of a target a third. Runs are paired by seed, and only where their parents are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from synobench.board.rows import FEWEST, Row, shared
+from synobench.stats.evidence import Mcnemar, mcnemar
+from synobench.stats.intervals import ALPHA, seeds_needed, smallest_difference
+from synobench.stats.multiple import BETTER, WORSE, Comparison, compare
+from synobench.stats.robust import Superiority, superiority
+
+Pairing = tuple[Mapping[int, float], Mapping[int, float]]
+"""Two entries' accuracies by seed, over the seeds that can be paired."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """What the comparisons with one entry could have seen.
+
+    Args:
+        against: the label of that entry.
+        pairs: the fewest paired seeds of a comparison.
+        spread: the median standard deviation of the paired differences, in accuracy.
+        smallest: the true difference that one comparison alone finds four times in five.
+        strict: the same at the level of the strictest test of the family. `family`: how many it holds.
+        needed: the seeds with which one comparison alone would so find half a point.
+    """
+
+    against: str
+    pairs: int
+    spread: float
+    smallest: float
+    strict: float
+    family: int
+    needed: int
+
+
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """Return the ranked rows of one network with their verdicts, and with the best group of each target marked."""
+    rows = _in_groups(rows)
+    dense = {row.setting: row for row in rows if row.control}
+    first = {(row.setting, row.target_label): row for row in rows if row.reference}
+    bases = {i: first.get((row.setting, row.target_label)) for i, row in enumerate(rows) if not row.control}
+    references = {i: base for i, base in bases.items() if base is not None and base is not rows[i]}
+    controls = {i: dense[row.setting] for i, row in enumerate(rows) if not row.control and row.setting in dense}
+    against, to_control = _family(rows, references), _family(rows, controls)
+    return [
+        dataclasses.replace(
+            row,
+            verdict=against.get(i),
+            to_control=to_control.get(i),
+            superiority=_superiority(row, references.get(i)),
+            mcnemar=_within(row, references.get(i)),
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def powers(rows: Sequence[Row]) -> tuple[Power, ...]:
+    """Return what the comparisons of one network with the reference, and with the control, could have seen."""
+    reference = next((row.entry for row in rows if row.reference), "")
+    families = {reference: [row.verdict for row in rows], "the dense control": [row.to_control for row in rows]}
+    found = [power(against, comparisons) for against, comparisons in families.items()]
+    return tuple(one for one in found if one is not None)
+
+
+def power(against: str, comparisons: Iterable[Comparison | None]) -> Power | None:
+    """Return what a family of comparisons could have seen; None where none of them has seeds enough."""
+    held = [comparison for comparison in comparisons if comparison is not None]
+    gaps = [c.difference for c in held if c.difference is not None and c.difference.n >= FEWEST]
+    if not gaps:
+        return None
+    spread, pairs = statistics.median(gap.sd or 0.0 for gap in gaps), min(gap.n for gap in gaps)
+    return Power(
+        against=against,
+        pairs=pairs,
+        spread=spread,
+        smallest=smallest_difference(spread, pairs),
+        strict=smallest_difference(spread, pairs, level=1 - ALPHA / len(held)),
+        family=len(held),
+        needed=seeds_needed(spread),
+    )
+
+
+def pairing(row: Row, other: Row) -> Pairing:
+    """Return the accuracies of two rows over the seeds that can be paired."""
+    pairs = shared(row.runs, other.runs)
+    return {a.seed: a.top1.accuracy for a, _ in pairs}, {b.seed: b.top1.accuracy for _, b in pairs}
+
+
+def _family(rows: Sequence[Row], others: Mapping[int, Row]) -> dict[int, Comparison]:
+    """Compare rows with others as one family; a row that shares no seed is no part of it."""
+    pairs = {i: pairing(rows[i], other) for i, other in others.items()}
+    held = {str(i): pair for i, pair in pairs.items() if pair[0]}
+    found = {int(comparison.name): comparison for comparison in compare(held)}
+    return {i: dataclasses.replace(c, name=f"{rows[i].label}, {others[i].label}") for i, c in found.items()}
+
+
+def _in_groups(rows: Sequence[Row]) -> list[Row]:
+    """Mark the rows of each target that its first place is not shown to be better than."""
+    targets: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.rank is not None:
+            targets.setdefault(row.target_label, []).append(i)
+    best: dict[int, bool | None] = {}
+    for places in targets.values():
+        best |= _group(rows, places)
+    return [dataclasses.replace(row, best=best.get(i)) for i, row in enumerate(rows)]
+
+
+def _group(rows: Sequence[Row], places: Sequence[int]) -> dict[int, bool | None]:
+    if len(places) < 2:
+        return {}
+    first = min(places, key=lambda i: rows[i].rank or 0)
+    found = _family(rows, {i: rows[first] for i in places if i != first})
+    return {i: True if i == first else _level(rows[i], rows[first], found.get(i)) for i in places}
+
+
+def _level(row: Row, first: Row, found: Comparison | None) -> bool | None:
+    """Say whether a row is level with the first place; None where its seeds cannot tell."""
+    if found is None or found.difference is None:
+        return None
+    if found.constant and (found.difference.mean == 0 or (row.deterministic and first.deterministic)):
+        return found.difference.mean == 0
+    return None if found.p is None else found.verdict not in (BETTER, WORSE)
+
+
+def _superiority(row: Row, other: Row | None) -> Superiority | None:
+    return None if other is None else superiority(*pairing(row, other))
+
+
+def _within(row: Row, other: Row | None) -> dict[int, Mcnemar]:
+    if other is None:
+        return {}
+    return {a.seed: mcnemar(a.top1.mask, b.top1.mask, a.top1.total) for a, b in shared(row.runs, other.runs)}
