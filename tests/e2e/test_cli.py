@@ -276,6 +276,22 @@ def test_data_are_listed_and_fetched(call: Call, tmp_path: Path) -> None:
     assert call("data", "fetch", "digits", "--data", "d") == (0, "", "")
 
 
+def test_checkpoints_are_listed_found_and_told_of(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SYNOBENCH_CHECKPOINTS", "released")
+    listed = call("data", "list", "--data", "d")[1].partition("checkpoints below released\n")[2]
+    assert re.search(r"^mlpnet-mnist +absent \(download: 390.6 kB\); licence: none stated$", listed, re.MULTILINE)
+    told = one_line(call("data", "fetch", "mlpnet-mnist", "--offline"))
+    assert told.startswith(
+        "offline, and checkpoint mlpnet-mnist is not in released: it lacks mnist_25_epoch_93.97.ckpt"
+    )
+    assert "SYNOBENCH_CHECKPOINTS" in told
+    assert "https://" in told
+    (tmp_path / "released").mkdir()
+    (tmp_path / "released" / "mlpnet-mnist.safetensors").write_bytes(b"")
+    assert "mlpnet-mnist           present (mlpnet-mnist.safetensors, 0.0 kB)" in call("data", "list", "--data", "d")[1]
+
+
 def test_a_local_plugin_and_strict_may_stand_on_either_side_of_the_verb(call: Call, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.py").write_text(

@@ -12,7 +12,7 @@ import pytest
 from synobench import preflight
 from synobench.errors import BenchError
 from synobench.registry import Registry
-from synobench.runner import Plan, Settings, plan
+from synobench.runner import Plan, Settings, parent_path, plan
 from synobench.store import Store, write_atomically
 from synobench.suite import parse
 
@@ -76,6 +76,30 @@ def test_absent_data_are_told_once_and_only_where_something_is_pending(
         preflight.check_data(todo, tiny_registry, settings)
     todo.pending.clear()
     preflight.check_data(todo, tiny_registry, settings)
+
+
+def test_absent_checkpoints_are_told_but_where_their_parent_is_kept(
+    tiny_registry: Registry, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SYNOBENCH_CHECKPOINTS", str(tmp_path / "released"))
+    text = """
+        name = "demo"
+        version = "1.0"
+        question = "?"
+        counter = "effective"
+        seeds = [0, 1]
+        pruners = ["none"]
+        networks = [{ checkpoint = "mlpnet-mnist", tune_epochs = 0, batch = 8 }]
+    """
+    todo = plan(parse(text), tiny_registry, Store(settings.root))
+    with pytest.raises(
+        BenchError, match=r"^offline, and checkpoint mlpnet-mnist is not in .*released: it lacks mnist_"
+    ):
+        preflight.check_checkpoints(todo, tiny_registry, settings)
+    (key,) = todo.parents()
+    write_atomically(parent_path(settings.cache, key), b"{}")
+    preflight.check_checkpoints(todo, tiny_registry, settings)
 
 
 def test_folders_are_made_and_tried(tmp_path: Path) -> None:

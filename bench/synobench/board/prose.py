@@ -28,6 +28,7 @@ def reading(board: Board) -> list[str]:
         "Entries are ranked by mean within a target. Best group (marked, or bold): the first place is not shown to be "
         "better, by paired t-tests under Holm's step-down over the entries of the target.",
         *_twins(board),
+        *_released(board),
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
     ]
 
@@ -40,6 +41,17 @@ def _twins(board: Board) -> list[str]:
         "parent, seed and fine-tuning. The gain over it stands with the interval that its verdict rests on, by Holm "
         "over the gains on a network over twins of one kind; without a verdict there is not enough evidence. "
         "Same network: equal hits image by image and equal ledgers, at every seed.",
+    ]
+
+
+def _released(board: Board) -> list[str]:
+    rows = [(network.label, row) for network in board.networks for row in network.rows]
+    parents = [(label, run.inputs["parent"]) for label, row in rows for run in row.runs]
+    held = {(label, p["checkpoint"], str(p.get("digest"))[:19]) for label, p in parents if "checkpoint" in p}
+    return [
+        f"{label} stands on the checkpoint `{name}` ({digest}): one network for all seeds, trained elsewhere. What "
+        "that cost is a gap, and it may know the images that are held out for validation here."
+        for label, name, digest in sorted(held)
     ]
 
 
