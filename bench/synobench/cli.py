@@ -46,7 +46,8 @@ def parser() -> Parser:
     _data(verbs.add_parser("data", help="list the data sets and checkpoints, or fetch one"))
     _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
     _replay(verbs.add_parser("replay", help="run stored cells again and judge the differences"))
-    for name in ("run", "plan", "board", "verify", "replay"):
+    _cite(verbs.add_parser("cite", help="print the BibTeX of everything on a suite's board"))
+    for name in ("run", "plan", "board", "verify", "replay", "cite"):
         _loading(verbs.choices[name])
     return top
 
@@ -161,6 +162,11 @@ def _replay(verb: argparse.ArgumentParser) -> None:
     _places(verb)
     _cache(verb)
     _work(verb)
+
+
+def _cite(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("suite", metavar="SUITE", help="the name of a suite, or the path of a TOML file")
+    _places(verb)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

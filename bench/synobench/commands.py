@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from synobench.store import Record, Store, read_json
 from synobench.suite import find_suite, with_pruners
 
 if TYPE_CHECKING:
+    from synobench.citations import Bibliography
     from synobench.replay import Judgement
     from synobench.runner import Plan, Settings
     from synobench.suite import Suite
@@ -315,6 +317,35 @@ def _replayed(suite: Suite, records: list[Record], registry: Registry, arguments
             yield judge(record, read_json(new[-1]), family_of(record, store))
 
 
+def cite(arguments: Namespace) -> int:
+    """Print the references of a suite's board, and a line for each that is missing."""
+    _, _, found = _cited(arguments)
+    print(found.text, end="")
+    return _tell_findings(found)
+
+
+def _cited(arguments: Namespace) -> tuple[Suite, Registry, Bibliography]:
+    """Return a suite with its references; strangers' plugins are loaded only where the built-in ones do not do."""
+    from synobench.citations import cite as collect
+
+    store = Store(arguments.leaderboards)
+    with contextlib.suppress(BenchError):
+        registry = _load(arguments, strangers=False)
+        suite = find_suite(arguments.suite, registry)
+        found = collect(suite, registry, store.records(suite.name))
+        if not found.findings:
+            return suite, registry, found
+    registry = _load(arguments)
+    suite = find_suite(arguments.suite, registry)
+    return suite, registry, collect(suite, registry, store.records(suite.name))
+
+
+def _tell_findings(found: Bibliography) -> int:
+    for finding in found.findings:
+        print(f"synobench: {finding}", file=sys.stderr)
+    return 1 if found.findings else 0
+
+
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "plan": plan,
@@ -323,5 +354,6 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "data": data,
     "verify": verify,
     "replay": replay,
+    "cite": cite,
 }
 """Each verb by name."""

@@ -18,7 +18,9 @@ from synobench_renderers.styles import CONTROL, CONTROL_NAME, FAINT, INK, PAPER,
 MOST = 12
 """Panels in one picture; how many networks are left out is told below them."""
 
-_PANEL = 330.0, 240.0
+SCREEN, PRINT = (330.0, 240.0), (228.0, 180.0)
+"""Width and height of a panel: two stand side by side on a page on the screen, or within 16 cm of paper, unscaled."""
+
 _MARGINS = 50.0, 14.0, 40.0, 26.0  # left, right, bottom, top
 _EDGE, _LINE, _SMALL = 6.0, 14.0, 7.5
 
@@ -89,7 +91,13 @@ def _controls(network: Network) -> list[Row]:
     return [row for row in network.rows if row.control and row.accuracy]
 
 
-def picture(board: Board, kind: Kind, styles: Styles, networks: Sequence[Network] | None = None) -> Sheet:
+def picture(
+    board: Board,
+    kind: Kind,
+    styles: Styles,
+    networks: Sequence[Network] | None = None,
+    panel: tuple[float, float] = SCREEN,
+) -> Sheet:
     """Draw a board.
 
     Args:
@@ -97,19 +105,20 @@ def picture(board: Board, kind: Kind, styles: Styles, networks: Sequence[Network
         kind: what to draw.
         styles: the look of each entry.
         networks: those to draw; all that have the figures, up to `MOST`, unless they are given.
+        panel: width and height of each.
     """
     able = [network for network in (board.networks if networks is None else networks) if drawn(kind, network)]
     shown = able[:MOST]
-    columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 else 3
-    width = columns * _PANEL[0] + 2 * _EDGE
+    columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 or panel == PRINT else 3
+    width = columns * panel[0] + 2 * _EDGE
     legend = _laid(_keys(shown, kind, styles), width - 2 * _EDGE)
     notes = _wrapped(_notes(kind, len(able) - len(shown)), width - 2 * _EDGE - 10) if shown else []
     below = _LINE * (len(legend) + len(notes)) + 2 * _EDGE
-    height = max(1, math.ceil(len(shown) / columns)) * _PANEL[1] + below
+    height = max(1, math.ceil(len(shown) / columns)) * panel[1] + below
     sheet = Sheet(width, height, f"{kind.title}: {plain(board.suite.name)}")
     for i, network in enumerate(shown):
-        left, top = _EDGE + (i % columns) * _PANEL[0], height - (i // columns) * _PANEL[1]
-        box = Box(left + _MARGINS[0], top - _PANEL[1] + _MARGINS[2], left + _PANEL[0] - _MARGINS[1], top - _MARGINS[3])
+        left, top = _EDGE + (i % columns) * panel[0], height - (i // columns) * panel[1]
+        box = Box(left + _MARGINS[0], top - panel[1] + _MARGINS[2], left + panel[0] - _MARGINS[1], top - _MARGINS[3])
         _panel(sheet, box, network, (board, kind, styles))
     if not shown:
         sheet.text((width / 2, height / 2), kind.empty, across="center", size=9)

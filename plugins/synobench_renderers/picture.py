@@ -9,7 +9,7 @@ from synobench.board import Board, Network
 from synobench.board.rows import Row
 from synobench.stats import Estimate
 from synobench_renderers import ranks, scales
-from synobench_renderers.panels import Kind, drawn, picture
+from synobench_renderers.panels import PRINT, Kind, drawn, picture
 from synobench_renderers.scales import Scale
 from synobench_renderers.styles import COLOURS, FAINT, INK, PAPER, styles
 
@@ -19,7 +19,7 @@ SYNOPS, SPARSITY, PARETO, COST = "accuracy-synops", "accuracy-sparsity", "pareto
 
 
 def _pruning(row: Row, network: Network) -> Estimate | None:
-    """Return the seconds of the prune phase, where all runs of a network shared one machine; else its passes."""
+    """Return the seconds of the prune phase where all runs of a network shared one machine, else its forward passes."""
     if len(network.machines) == 1:
         return row.seconds.get(network.machines[0], {}).get("prune")
     return row.cost["prune"]["forward"]
@@ -30,7 +30,7 @@ def _pruning_scale(values: Sequence[float], network: Network) -> Scale:
 
 
 def _pruning_label(network: Network, _: Board) -> str:
-    what = "seconds of pruning" if len(network.machines) == 1 else "forward passes of pruning"
+    what = "seconds of pruning" if len(network.machines) == 1 else "passes of pruning"
     return f"{what}, at {_middle(network)}"
 
 
@@ -105,7 +105,7 @@ def _svg(name: str, board: Board) -> str:
 
 
 def _pdf(name: str, board: Board) -> bytes:
-    return picture(board, KINDS[name], styles(board.networks)).pdf()
+    return picture(board, KINDS[name], styles(board.networks), panel=PRINT).pdf()
 
 
 def ranks_svg(board: Board) -> str | None:

@@ -87,7 +87,7 @@ def _logarithmic(values: Sequence[float], least: float, text: Callable[[float], 
     sets = [(*zero, *(_exact(m * 10.0**e) for e in exponents for m in steps)) for steps in ((1, 2, 5), (1, 3), (1,))]
     if none:
         sets = [tuple(tick for tick in ticks if not 0 < tick < least / 3) for ticks in sets]
-    return Scale(lambda v: math.log10(max(v, nothing)), tuple(sets), text, "logarithmic")
+    return Scale(lambda v: math.log10(max(v, nothing)), tuple(sets), text, "log scale")
 
 
 def accuracies(values: Sequence[float], images: int | None) -> Scale:

@@ -58,9 +58,9 @@ def boards(demo: Any) -> Any:
     }
 
 
-def sheet_of(name: Any, board: Any) -> Any:
+def sheet_of(name: Any, board: Any, panel: Any = panels.SCREEN) -> Any:
     files = {"synops": picture.SYNOPS, "sparsity": picture.SPARSITY, "pareto": picture.PARETO, "cost": picture.COST}
-    return panels.picture(board, picture.KINDS[files[name]], styles(board.networks))
+    return panels.picture(board, picture.KINDS[files[name]], styles(board.networks), panel=panel)
 
 
 def texts_of(svg: Any) -> Any:
@@ -81,8 +81,9 @@ def boxes_of(sheet: Any) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["demo", "twelve", "few", "hostile", "one", "wide", "machines"])
-def test_no_two_texts_touch_and_none_leaves_the_sheet(kind: Any, name: Any, boards: Any) -> None:
-    sheet = sheet_of(kind, boards[name])
+@pytest.mark.parametrize("panel", [panels.SCREEN, panels.PRINT], ids=["screen", "print"])
+def test_no_two_texts_touch_and_none_leaves_the_sheet(kind: Any, name: Any, panel: Any, boards: Any) -> None:
+    sheet = sheet_of(kind, boards[name], panel)
     boxes = boxes_of(sheet)
 
     assert len(boxes) > 3
@@ -110,7 +111,7 @@ def test_each_entry_is_named_once_and_each_network_too(demo: Any) -> None:
         for name in (*MEANS, CONTROL_NAME, *(network.label for network in demo.networks)):
             assert told.count(name) == 1, (kind, name)
     told = texts_of(sheet_of("synops", demo).svg())
-    assert told.count("SynOps a sample (effective), logarithmic") == 2
+    assert told.count("SynOps a sample (effective), log scale") == 2
     assert told.count("top-1 %, by log of the error") == 2
 
 
@@ -157,9 +158,9 @@ def test_the_front_is_what_no_other_point_beats(demo: Any) -> None:
 
 def test_cost_is_told_in_seconds_within_one_machine_and_in_passes_over_several(boards: Any) -> None:
     told = texts_of(sheet_of("cost", boards["demo"]).svg())
-    assert told.count("seconds of pruning, at sparsity 80 %, logarithmic") == 2
+    assert told.count("seconds of pruning, at sparsity 80 %, log scale") == 2
     told = texts_of(sheet_of("cost", boards["machines"]).svg())
-    assert "forward passes of pruning, at sparsity 90 %, logarithmic" in told
+    assert "passes of pruning, at sparsity 90 %, log scale" in told
 
 
 def test_entries_without_seeds_enough_are_hollow_and_without_intervals(boards: Any) -> None:
@@ -242,7 +243,7 @@ def test_the_renderers_are_what_the_sheets_say(demo: Any) -> None:
     entries = {entry.name: entry for entry in synobench_renderers.synobench_renderers()}
 
     assert entries["pareto-svg"].load()(demo) == sheet_of("pareto", demo).svg()
-    assert entries["pdf"].load()(demo) == sheet_of("synops", demo).pdf()
+    assert entries["pdf"].load()(demo) == sheet_of("synops", demo, panels.PRINT).pdf()
     assert entries["ranks-svg"].load()(demo) is None
     assert entries["ranks-pdf"].load()(demo) is None
 
