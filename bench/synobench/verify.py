@@ -16,6 +16,7 @@ from synobench.registry import HOME, Registry
 from synobench.shape import LARGEST, misshapen, unwritten
 from synobench.store import Record, Store, key_of, read_json
 from synobench.submission import missing_seeds, strangers
+from synobench.twins import allocation_of
 
 LONGEST = 300
 """The most characters of a finding: a forged field may hold a book."""
@@ -75,6 +76,7 @@ def _findings(record: Record, path: Path, suite: str, registry: Registry) -> Ite
     yield from wrong
     yield from _validation(outcome["validation"])
     yield from _sparsity(outcome["sparsity"], record["inputs"]["target"])
+    yield from _allocated(outcome["sparsity"], record["inputs"]["pruner"])
     yield from _ledger(outcome, path.with_suffix(".ledger"))
     yield from _cost(record["cost"])
     yield from _dataset(record, registry)
@@ -152,6 +154,13 @@ def _sparsity(told: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[st
             yield f"layer {str(layer['name'])[:80]} {counts}"
     if not wrong:
         yield from _reached(told, target, sums["prunable"] - sums["kept"])
+
+
+def _allocated(told: Mapping[str, Any], pruner: Mapping[str, Any]) -> Iterator[str]:
+    """Name a twin that does not keep what its host keeps."""
+    asked, kept = allocation_of(pruner), [layer["kept"] for layer in told["layers"]]
+    if asked and asked != kept:
+        yield f"its allocation is {'/'.join(map(str, asked))[:90]}, its layers keep {'/'.join(map(str, kept))[:90]}"
 
 
 def _reached(told: Mapping[str, Any], target: Mapping[str, Any], removed: int) -> Iterator[str]:

@@ -86,6 +86,11 @@ def test_seeds_are_enough_to_be_ranked(name: str, registry: Registry) -> None:
     assert len(read(name, registry).seeds) >= (3 if name == "quickstart" else 5)
 
 
+@pytest.mark.parametrize(("name", "on"), [("quickstart", True), ("one-shot", True), ("sparsity", False)])
+def test_who_has_twins(name: str, on: bool, registry: Registry) -> None:
+    assert {network.twins for network in read(name, registry).networks} == {on}
+
+
 def test_quickstart_needs_no_download(registry: Registry) -> None:
     for network in read("quickstart", registry).networks:
         entry = registry.get("dataset", network.dataset)

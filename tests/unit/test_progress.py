@@ -101,6 +101,19 @@ def test_the_estimate_is_the_pace_so_far(clock: Time) -> None:
         assert bars.remaining() == pytest.approx(18)
 
 
+def test_jobs_that_will_not_come_are_no_longer_counted(clock: Time) -> None:
+    for terminal in (False, True):
+        shown, stream = console(terminal=terminal)
+        with Progress(5, shown) as bars:
+            clock.now += 10
+            bars.finished(job(0), OK)
+            bars.fewer(3)
+            assert bars.remaining() == pytest.approx(10)
+            bars.finished(job(1), failed("bad"))
+        assert "[2/2] failed" in CODES.sub("", stream.getvalue())
+        assert not terminal or "2/2, 1 failed" in screen(stream)[0]
+
+
 def screen(stream: io.StringIO) -> list[str]:
     """Return the lines of the last picture that was drawn."""
     last = stream.getvalue().rpartition("\x1b[2K")[2]

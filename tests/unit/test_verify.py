@@ -308,6 +308,13 @@ def test_findings_before_a_broken_field_are_kept(forge: Forge) -> None:
     assert second.startswith("the vectors are not")
 
 
+def test_a_twin_that_does_not_keep_its_allocation_is_told(forge: Forge, honest: Path) -> None:
+    kept = [layer["kept"] for layer in read(honest)["outcome"]["sparsity"]["layers"]]
+    for asked, told in ((kept, []), ([kept[0] - 1, *kept[1:]], ["its allocation is "]), ([], [])):
+        found = forge(lambda r, a=asked: r["inputs"]["pruner"]["params"].update(allocation=a), rekey=True)  # type: ignore[misc]
+        assert [line[:18] for line in found] == told
+
+
 def test_a_suite_tells_the_file_of_each_finding(honest: Path, tmp_path: Path, registry: Registry) -> None:
     shutil.copytree(honest.parents[3], tmp_path / "copy")
     path = tmp_path / "copy" / honest.relative_to(honest.parents[3])
