@@ -1,15 +1,17 @@
 """A board as LaTeX: one float a network, entries down, targets across, bold for the best group.
 
-Every figure stands in one of the blocks of a table: accuracy, SynOps over the dense control's, and what was reached.
+The figures stand in blocks: accuracy, SynOps over the dense control's, what was reached, gains over twins, and what
+others published.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from synobench.board import Board, Network, labels, prose, sources
@@ -17,7 +19,9 @@ from synobench.board.figures import amount, fixed, plain
 from synobench.board.latex import escape, sentence
 from synobench.board.publish import slug
 from synobench.board.rows import FEW, FEWEST, Row
+from synobench.protocol import Published
 from synobench.stats import Estimate
+from synobench.twins import KINDS
 
 ACROSS = 4
 """Targets side by side; what is beyond them stands in further columns below."""
@@ -33,13 +37,10 @@ MARKS = {
 """What is to be said of a figure beside it: its sign, and what the sign means."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """Rows of one kind of figure: its heading, how a figure is set, and whether the dense control has its own."""
+Targets = Mapping[str, Mapping[str, Any]]
+"""Label -> target, of the columns of one table."""
 
-    heading: str
-    cell: Callable[[Row], str]
-    dense: bool = False
+_KEY = re.compile(r"[A-Za-z0-9:+._-]+")
 
 
 def board_tex(board: Board) -> str:
@@ -81,6 +82,7 @@ def _lines(board: Board) -> Iterator[str]:
 
 def _floats(network: Network, board: Board) -> Iterator[str]:
     aims = {row.target_label: row.target for row in network.rows if not row.control}
+    aims |= {labels.target_text(f.target): f.target for f in network.published if f.target["name"] != "none"}
     order = sorted(aims.items(), key=lambda aim: labels.target_order(aim[1]))
     label = f"tab:{slug(board.suite.name)}-{slug(network.label)}"
     width = math.ceil(len(order) / math.ceil(len(order) / ACROSS)) if order else 1
@@ -117,27 +119,18 @@ def _caption(network: Network, board: Board) -> str:
     return sentence(" ".join([*parts, f"Suite {suite.name} {suite.version}, {sources.made_at(here)}."]))
 
 
-def _tabular(network: Network, targets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _tabular(network: Network, targets: Targets) -> Iterator[str]:
     columns = max(1, len(targets))
-    places = {(row.label, row.target_label): row for row in network.rows if not row.control}
     yield rf"\begin{{tabular}}{{@{{}}>{{\raggedright\arraybackslash}}p{{0.3\linewidth}}{'r' * columns}@{{}}}}"
     yield r"\toprule"
     yield from _heads(targets)
-    for block in _blocks(network):
-        yield from (r"\midrule", rf"\multicolumn{{{columns + 1}}}{{@{{}}l}}{{\emph{{{block.heading}}}}} \\")
-        if block.dense:
-            for row in network.rows:
-                if row.control and row.runs:
-                    name = escape("dense control" + (f" ({row.setting})" if row.setting else ""), breaks=True)
-                    yield rf"{name} & \multicolumn{{{columns}}}{{c@{{}}}}{{{block.cell(row)}}} \\"
-        for label in sorted({label for label, target in places if target in targets}):
-            cells = [places.get((label, target)) for target in targets]
-            told = [GAP if row is None else block.cell(row) for row in cells]
-            yield rf"{escape(label, breaks=True)} & {' & '.join(told)} \\"
+    for heading, lines in _blocks(network, targets):
+        if lines:
+            yield from (r"\midrule", rf"\multicolumn{{{columns + 1}}}{{@{{}}l}}{{\emph{{{heading}}}}} \\", *lines)
     yield from (r"\bottomrule", r"\end{tabular}")
 
 
-def _heads(targets: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _heads(targets: Targets) -> Iterator[str]:
     """Yield the kinds of targets, each above its values."""
     place, kinds, rules = 2, [], []
     for kind, group in itertools.groupby(targets.values(), _kind):
@@ -156,17 +149,62 @@ def _kind(target: Mapping[str, Any]) -> str:
 
 
 def _value(target: Mapping[str, Any]) -> str:
-    return f"{100 * target['value']:.6g} %" if "value" in target else ""
+    return f"{100 * target['value']:.6g} %" if target.get("value") is not None else ""
 
 
-def _blocks(network: Network) -> Iterator[Block]:
-    yield Block(r"Top-1, \%", _accuracy, dense=True)
-    if any(row.synops_ratio and not row.control for row in network.rows):
-        base = next((row.synops for row in network.rows if row.control), None)
-        told = f" ({escape(amount(base))})" if base else ""
-        yield Block(rf"SynOps, over the dense control's{told}", lambda row: number(row.synops_ratio, digits=3))
-    if any(row.target["name"] != "sparsity" and row.sparsity for row in network.rows if not row.control):
-        yield Block(r"Sparsity reached, \%", lambda row: number(row.sparsity, scale=100))
+def _blocks(network: Network, targets: Targets) -> Iterator[tuple[str, list[str]]]:
+    """Yield the kinds of figures, each with its heading and its lines."""
+    yield r"Top-1, \%", [*_dense(network, max(1, len(targets))), *_grid(network, targets, _accuracy)]
+    base = next((row.synops for row in network.rows if row.control), None)
+    told = f" ({escape(amount(base))})" if base else ""
+    ratios = _grid(network, targets, lambda row: number(row.synops_ratio, digits=3))
+    yield f"SynOps, over the dense control's{told}", ratios
+    if any(row.target["name"] != "sparsity" for row in network.rows if not row.control):
+        yield r"Sparsity reached, \%", _grid(network, targets, lambda row: number(row.sparsity, scale=100))
+    for kind in KINDS:
+        yield f"Gain over its {kind} twin, points", _grid(network, targets, functools.partial(_gain, kind))
+    yield r"Published by others ($\pm$ standard error), top-1 \%, not ranked", _published(network, targets)
+
+
+def _dense(network: Network, columns: int) -> Iterator[str]:
+    for row in network.rows:
+        if row.control and row.runs:
+            name = escape("dense control" + (f" ({row.setting})" if row.setting else ""), breaks=True)
+            yield rf"{name} & \multicolumn{{{columns}}}{{c@{{}}}}{{{_accuracy(row)}}} \\"
+
+
+def _grid(network: Network, targets: Targets, cell: Callable[[Row], str]) -> list[str]:
+    """Return a line an entry that has any figure, by the alphabet."""
+    places = {(row.label, row.target_label): cell(row) for row in network.rows if not row.control}
+    names = sorted({name for (name, target), told in places.items() if target in targets and told != GAP})
+    return [_line(escape(name, breaks=True), [places.get((name, target), GAP) for target in targets]) for name in names]
+
+
+def _published(network: Network, targets: Targets) -> list[str]:
+    held = {(f.entry, f.source, labels.target_text(f.target)): _printed(f) for f in network.published}
+    names = sorted({(entry, source) for entry, source, target in held if target in targets})
+    lines = []
+    for entry, source in names:
+        cited = rf"\cite{{{source}}}" if _KEY.fullmatch(source) else f"({escape(source)})"
+        cells = [held.get((entry, source, target), GAP) for target in targets]
+        lines.append(_line(f"{escape(entry, breaks=True)} {cited}", cells))
+    return lines
+
+
+def _printed(figure: Published) -> str:
+    error = "" if figure.error is None else rf" \pm {fixed(figure.error)}"
+    return f"${fixed(figure.value)}{error}$"
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return rf"{name} & {' & '.join(cells)} \\"
+
+
+def _gain(kind: str, row: Row) -> str:
+    twin = row.twins.get(kind)
+    if twin is None:
+        return GAP
+    return "same" if twin.same else number(twin.gain, scale=100, sign=True)
 
 
 def _accuracy(row: Row) -> str:

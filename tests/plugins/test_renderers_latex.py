@@ -1,5 +1,6 @@
 """A board as LaTeX: its tables, its marks, names that would break it, and that pdflatex sets it."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 
 from synobench.board import SuiteFacts, build_board
+from synobench.board.twins import Twin
+from synobench.protocol import Published
+from synobench.stats import Estimate
 from synobench.testing.records import make_inputs, make_record, make_records
 from synobench_renderers.latex import board_tex, number
 
@@ -154,6 +158,47 @@ def test_kinds_of_targets_stand_above_their_values() -> None:
     assert r"\cmidrule(l){2-2}\cmidrule(l){3-3}" in text
     assert r"Entry & 50\,\% & 25\,\% \\" in text
     assert r"\emph{Sparsity reached, \%}" in text
+
+
+def test_gains_over_twins_stand_in_blocks_of_their_own(demo: Any) -> None:
+    (network,) = demo.networks
+    gain = Estimate(5, 0.0123, 0.002, 0.0034, 0.01, 0.015)
+
+    def twinned(row: Any) -> Any:
+        magnitude = Twin("magnitude", (), (), None, gain, False)
+        return {
+            "random": {"magnitude": magnitude},
+            "obd": {"magnitude": dataclasses.replace(magnitude, same=True)},
+        }.get(row.label, {})
+
+    rows = tuple(dataclasses.replace(row, twins=twinned(row)) for row in network.rows)
+    text = board_tex(dataclasses.replace(demo, networks=(dataclasses.replace(network, rows=rows),)))
+    _, block = text.split(r"\emph{Gain over its magnitude twin, points}} \\")
+
+    assert rows_of(block.split(r"\bottomrule")[0]) == [
+        ["obd", "--", "same"],
+        ["random", r"$+1.23 \pm 0.34$", r"$+1.23 \pm 0.34$"],
+    ]
+    assert "random twin" not in text
+
+
+def test_published_figures_are_marked_cited_and_never_bold(demo: Any) -> None:
+    (network,) = demo.networks
+    aims = [{"name": "sparsity", "value": value} for value in (0.5, 0.98)]
+    figures = (
+        Published("Doe2020", network.label, "chita++", aims[0], 91.5, 0.25),
+        Published("Doe2020", network.label, "chita++", aims[1], 88.125),
+        Published("a b%", network.label, "obd", aims[0], 90.0),
+        Published("Doe2020", network.label, "none", {"name": "none"}, 93.0),
+    )
+    text = board_tex(dataclasses.replace(demo, networks=(dataclasses.replace(network, published=figures),)))
+    _, block = text.split(r"\emph{Published by others ($\pm$ standard error), top-1 \%, not ranked}} \\")
+
+    assert rows_of(text)[0] == ["Entry", r"50\,\%", r"90\,\%", r"98\,\%"]
+    assert rows_of(block.split(r"\bottomrule")[0]) == [
+        [r"chita++ \cite{Doe2020}", r"$91.50 \pm 0.25$", "--", "$88.12$"],
+        [r"obd (a b\%)", "$90.00$", "--", "--"],
+    ]
 
 
 def test_boards_without_runs_say_so() -> None:
