@@ -79,7 +79,8 @@ class Count:
 
 
 def judged(job: Mapping[str, Any], kept: list[int]) -> dict[str, Any]:
-    layers = [{"name": n, "total": 100, "kept": k, "nonzero": k} for n, k in zip(LAYERS, kept, strict=True)]
+    # A weight that its mask keeps may be zero: what is kept counts.
+    layers = [{"name": n, "total": 100, "kept": k, "nonzero": k - 1} for n, k in zip(LAYERS, kept, strict=True)]
     outcome = {"sparsity": {"layers": layers}}
     return {"schema": 1, "key": job["key"], "status": "ok", "inputs": job["inputs"], "outcome": outcome}
 
@@ -147,7 +148,15 @@ def test_an_allocation_that_hosts_share_is_run_once(go: Go, store: Store) -> Non
     executor, _ = go(lambda _: [25, 25])
     assert len(executor.twins) == 2
     assert len(store.paths("tiny")) == 5
-    assert go(lambda _: [25, 25])[0].jobs == []
+    executor, todo = go(lambda _: [25, 25])
+    assert (executor.jobs, len(todo.cells)) == ([], 5)
+
+
+def test_a_twin_that_another_host_brought_before_is_not_run_again(go: Go) -> None:
+    assert len(go(lambda _: [25, 25], only=["magnitude/sparsity"])[0].twins) == 2
+    executor, todo = go(lambda _: [25, 25], only=["scope=layer"])
+    assert (len(executor.cells), executor.twins) == (1, [])
+    assert (len(todo.cells), len(todo.done)) == (3, 2)
 
 
 @pytest.mark.parametrize("most", range(2, 8))
@@ -190,6 +199,7 @@ def test_only_takes_twins_with_their_hosts_and_by_their_own_name(go: Go) -> None
     assert [job["label"].rpartition("/")[2] for job in executor.cells] == ["twin=magnitude"]
     assert [cell.label.rpartition("/")[2] for cell in todo.cells] == ["twin=magnitude"] * 2
     assert go(only=["*seed=0/twin=*"])[1].pending == []
+    assert go(only=["=random"])[1].cells == []
 
 
 def test_again_runs_twins_of_the_first_result_once_more(go: Go, store: Store) -> None:
@@ -219,6 +229,8 @@ def test_a_twin_that_the_suite_lists_itself_is_run_once(go: Go, suite_text: Call
     listed = parse(ON + suite_text(pruners=["magnitude", "random[allocation=30/20]"]))
     executor, todo = go(suite=listed)
     assert len(executor.cells) == len(todo.cells) == 3
+    executor, todo = go(suite=listed)
+    assert (executor.cells, len(todo.cells)) == ([], 3)
 
 
 def test_a_new_seed_or_pruner_changes_no_twin(go: Go, suite_text: Callable[..., str]) -> None:
@@ -277,14 +289,14 @@ class Halves:
 
 @hookimpl
 def synobench_pruners():
-    yield PrunerEntry("halves", summary="half of it", params=Halves, granularity="{granularity}")
+    yield PrunerEntry("halves", summary="half of it", params=Halves, granularity="{granularity}", revision=7)
     {more}
 """
 
 
 def strange(folder: Path, granularity: str = "weight", more: str = "") -> Registry:
     """Return a registry with a pruner of its own; without the built-in ones where SYNOBENCH_DISABLE says so."""
-    file = folder / f"strange_{granularity}.py"
+    file = folder / f"strange_{granularity}_{len(more)}.py"
     file.write_text(STRANGER.format(granularity=granularity, more=more))
     return registries.load([file], strict=True, strangers=False)
 
@@ -293,6 +305,11 @@ def test_channels_have_no_twins_of_weights(tmp_path: Path, suite_text: Callable[
     found, twins = made(parse(ON + suite_text(pruners=["halves"])), strange(tmp_path, "channel"), store)
     assert sum(map(twins.expected, found)) == 0
     assert [skip.reason for skip in twins.skipped] == ["it prunes channels, and twins prune weights"]
+
+
+def test_a_twin_has_the_revision_of_its_own_pruner(go: Go, tmp_path: Path, suite_text: Callable[..., str]) -> None:
+    executor, _ = go(suite=parse(ON + suite_text(pruners=["halves"])), registry=strange(tmp_path, "weight", "pass"))
+    assert [job["inputs"]["revisions"]["pruner"] for job in executor.cells] == [7, 1, 1]
 
 
 def test_twins_that_nobody_can_make_are_skipped_with_the_reason(

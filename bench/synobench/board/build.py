@@ -19,7 +19,7 @@ from synobench.board.comparable import newest, of_suite
 from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
 from synobench.board.runs import Counter, Metric, Run, read_run
-from synobench.board.twins import own_rows, with_twins
+from synobench.board.twins import own_rows, places_of, with_twins
 from synobench.board.verdicts import Power, judged, powers
 from synobench.errors import BenchError, nearest
 from synobench.protocol import Published
@@ -201,7 +201,8 @@ def build_board(
     every = [read_run(r, counters, metrics or {}, read_ledger or _ledger) for r in done]
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), suite)
-    networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, runs))) for network in networks]
+    twins = places_of(runs)
+    networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, twins))) for network in networks]
     networks = _with_curves(networks, suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
     names = {column for network in networks for row in network.rows for column in row.columns}

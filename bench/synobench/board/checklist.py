@@ -6,6 +6,7 @@ a board, so no author can tick a box.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,10 +61,11 @@ class Checklist:
 
 @dataclass(frozen=True)
 class Place:
-    """What an entry has on one network: its rows, and those that it is compared with."""
+    """What an entry has on one network: its rows, and `others` that it is compared with, controls and baselines."""
 
     network: Network
     rows: tuple[Row, ...]
+    others: tuple[Row, ...]
 
     @property
     def ran(self) -> tuple[Row, ...]:
@@ -78,8 +80,7 @@ class Place:
     @property
     def compared(self) -> list[Run]:
         """Its runs, its twins', the controls' and the global baselines'."""
-        others = [row for row in self.network.rows if row.control or _baseline(row)]
-        return [run for row in (*self.rows, *others) for run in row.behind]
+        return [run for row in (*self.rows, *self.others) for run in row.behind]
 
 
 Verdict = tuple[bool | None, str]
@@ -90,10 +91,13 @@ def grade(networks: Iterable[Network]) -> tuple[Checklist, ...]:
     """Grade each entry but the control, sorted by name; rows of several settings count together."""
     places: dict[str, list[Place]] = {}
     for network in networks:
-        entries = dict.fromkeys(row.entry for row in network.rows if not row.control)
-        for entry in entries:
-            rows = tuple(row for row in network.rows if row.entry == entry and not row.control)
-            places.setdefault(entry, []).append(Place(network, rows))
+        others = tuple(row for row in network.rows if row.control or _baseline(row))
+        entries: dict[str, list[Row]] = {}
+        for row in network.rows:
+            if not row.control:
+                entries.setdefault(row.entry, []).append(row)
+        for entry, rows in entries.items():
+            places.setdefault(entry, []).append(Place(network, tuple(rows), others))
     return tuple(Checklist(entry, tuple(_items(found))) for entry, found in sorted(places.items()) if _any(found))
 
 
@@ -149,7 +153,7 @@ def _control(places: Places) -> Verdict:
 
 
 def _controlled(place: Place) -> bool:
-    seeds = {run.seed for row in place.network.rows if row.control for run in row.runs}
+    seeds = {run.seed for row in place.others if row.control for run in row.runs}
     return {run.seed for run in place.runs} <= seeds
 
 
@@ -158,16 +162,13 @@ def _same(places: Places) -> Verdict:
     commits = sorted({str(run.code["commit"])[:7] for run in runs if run.code.get("commit")})
     unknown = sum(not run.code.get("commit") for run in runs)
     dirty = sum(bool(run.code.get("dirty")) for run in runs)
-    apart = sorted({name for run in runs for name, version in run.libraries.items() if _other(runs, name, version)})
+    versions = {pair for run in runs for pair in run.libraries.items()}
+    apart = sorted(name for name, count in Counter(name for name, _ in versions).items() if count > 1)
     told = [f"{len(commits)} commits: {', '.join(commits)}"] if len(commits) > 1 else []
     told += [f"no commit told by {unknown} of {len(runs)} runs"] if unknown else []
     told += [f"{dirty} of {len(runs)} runs with uncommitted changes"] if dirty else []
     told += [f"versions differ: {', '.join(apart)}"] if apart else []
     return not told, "; ".join(told) or f"{_counted(len(runs), 'run')} at commit {commits[0]}"
-
-
-def _other(runs: Sequence[Run], name: str, version: str) -> bool:
-    return any(run.libraries.get(name, version) != version for run in runs)
 
 
 def _fives(places: Places) -> Verdict:
@@ -190,7 +191,7 @@ def _baselines(places: Places) -> Verdict:
 
 
 def _absent(place: Place, row: Row) -> Iterator[str]:
-    beside = (other for other in place.network.rows if (other.target, other.setting) == (row.target, row.setting))
+    beside = (other for other in place.others if (other.target, other.setting) == (row.target, row.setting))
     there = {_baseline(other) for other in beside}
     yield from (f"global {kind}" for kind in KINDS if kind not in there)
     if row.target["name"] == "sparsity":

@@ -55,12 +55,17 @@ def own_rows(runs: Iterable[Run], plan: Iterable[Mapping[str, Any]]) -> list[Run
     return [run for run in runs if not allocation_of(run.inputs["pruner"]) or canonical(run.inputs["pruner"]) in listed]
 
 
-def with_twins(rows: Sequence[Row], runs: Iterable[Run]) -> list[Row]:
-    """Return the rows of one network, each with the twins that `runs` hold for it."""
-    places = {_place(run, kind, allocation_of(run.inputs["pruner"])): run for run in runs if (kind := _kind(run))}
+def places_of(runs: Iterable[Run]) -> dict[Place, Run]:
+    """Return the twins among runs by what they share with their hosts."""
+    twins = [run for run in runs if _kind(run)]
+    return {(_shared(run), _kind(run), tuple(allocation_of(run.inputs["pruner"]))): run for run in twins}
+
+
+def with_twins(rows: Sequence[Row], places: Mapping[Place, Run]) -> list[Row]:
+    """Return the rows of one network, each with the twins that `places` hold for it."""
     if not places:
         return list(rows)
-    found = [{kind: twin for kind in KINDS if (twin := _twin(row, kind, places))} for row in rows]
+    found = [_twins(row, places) for row in rows]
     for kind in KINDS:
         _judge(kind, rows, found)
     return [dataclasses.replace(row, twins=twins) for row, twins in zip(rows, found, strict=True)]
@@ -70,16 +75,23 @@ def _kind(run: Run) -> str:
     return str(run.inputs["pruner"]["name"]) if allocation_of(run.inputs["pruner"]) else ""
 
 
-def _place(run: Run, kind: str, counts: Sequence[int]) -> Place:
+def _shared(run: Run) -> str:
+    """Return all inputs but the pruner, as text."""
     revisions = {role: n for role, n in (run.inputs.get("revisions") or {}).items() if role != "pruner"}
-    return canonical({**run.inputs, "pruner": None, "revisions": revisions}), kind, tuple(counts)
+    return canonical({**run.inputs, "pruner": None, "revisions": revisions})
 
 
-def _twin(row: Row, kind: str, places: Mapping[Place, Run]) -> Twin | None:
-    hosts = [run for run in row.runs if not allocation_of(run.inputs["pruner"])]
-    pairs = [(run, twin) for run in hosts if (twin := places.get(_place(run, kind, run.kept_by_tensor)))]
-    if not pairs:
-        return None
+def _twins(row: Row, places: Mapping[Place, Run]) -> dict[str, Twin]:
+    hosts = [(run, _shared(run)) for run in row.runs if not _kind(run)]
+    found: dict[str, Twin] = {}
+    for kind in KINDS:
+        told = ((run, places.get((shared, kind, run.kept_by_tensor))) for run, shared in hosts)
+        if pairs := [(run, twin) for run, twin in told if twin is not None]:
+            found[kind] = _twin(kind, [run for run, _ in hosts], pairs)
+    return found
+
+
+def _twin(kind: str, hosts: Sequence[Run], pairs: Sequence[tuple[Run, Run]]) -> Twin:
     runs = tuple(twin for _, twin in pairs)
     return Twin(
         kind=kind,
