@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -14,11 +12,9 @@ from synobench.feed import Feed
 from synobench.gradients import screen
 from synobench.gradients.canvas import Canvas
 from synobench.gradients.matrix import SampleGradients
-from synobench.gradients.plan import WAYS, Ask, Plan, bounded, plan, spans_of
-from synobench.gradients.ways import Problem, by_loop
-
-TOLERANCE = 1e-3
-"""How far a way's rows may lie from those of plain backward passes, relative to their norm, and still be trusted."""
+from synobench.gradients.plan import WAYS, Ask, Plan, plan, spans_of
+from synobench.gradients.trust import apart, trusted
+from synobench.gradients.ways import Problem
 
 
 def collect(
@@ -38,9 +34,11 @@ def collect(
         BenchError: the bound is too small, or there is no such way.
     """
     rows = ask.samples // ask.size
-    planned = plan(problem, rows, way)
-    bounded(planned, problem, rows, machine.memory(feed.device) // 2 if bound is None else bound)
-    collector = Collector(problem, feed, rows, planned, trusted=way != "auto")
+    allowed = machine.memory(feed.device) // 2 if bound is None else bound
+    planned = plan(problem, rows, way).within(allowed)
+    if way == "auto":
+        planned = trusted(problem, feed, drawn, planned).within(allowed)
+    collector = Collector(problem, feed, planned)
     if ask.screen < 1:
         taken, share, rest = screen.screened(collector, drawn, ask)
     else:
@@ -55,26 +53,21 @@ class Collector:
     Args:
         problem: what is differentiated, in evaluation mode.
         feed: where the images come from.
-        rows: the most rows that will come.
-        planned: how they are made.
-        trusted: whether the way was asked for by name; if not, two rows are held against plain backward passes first.
+        planned: how they are made, and how many at most.
     """
 
-    def __init__(self, problem: Problem, feed: Feed, rows: int, planned: Plan, trusted: bool) -> None:
-        self.problem, self.feed, self.planned = _apart(problem, planned.way), feed, planned
+    def __init__(self, problem: Problem, feed: Feed, planned: Plan) -> None:
+        self.problem, self.feed, self.planned = apart(problem, planned.way), feed, planned
         self.spans = spans_of(problem)
-        self.canvas = Canvas(self.spans[-1].stop, rows, feed.device)
-        self.squares = torch.zeros(rows, dtype=torch.float64, device=feed.device)
+        self.canvas = Canvas(self.spans[-1].stop, planned.rows, feed.device)
+        self.squares = torch.zeros(planned.rows, dtype=torch.float64, device=feed.device)
         self.done = 0
-        self._trusted = trusted or planned.way == "loop"
 
     def add(self, places: Tensor) -> Tensor:
         """Compute the rows of the images at `places`; return the squared norms of the rows, [r] float64."""
         begun = self.done
         for part in torch.split(places, self.planned.chunk * self.problem.size):
             inputs, labels = self.feed.take(part.to(self.feed.device))
-            if not self._trusted:
-                self._choose(inputs, labels)
             self._write(WAYS[self.planned.way](self.problem, inputs, labels), len(part) // self.problem.size)
         return self.squares[begun : self.done]
 
@@ -114,35 +107,3 @@ class Collector:
             self.canvas.write(self.done, starts[name], flat)
             self.squares[self.done : self.done + rows] += torch.linalg.vector_norm(flat, dim=1).double().square()
         self.done += rows
-
-    def _choose(self, inputs: Tensor, labels: Tensor) -> None:
-        """Hold the first and the last row against plain backward passes; go on to the next way where they differ."""
-        size = self.problem.size
-        ends = torch.cat([torch.arange(size), torch.arange(size) + inputs.shape[0] - size]).to(inputs.device)
-        told = inputs[ends], labels[ends]
-        plain = _joined(by_loop(self.problem, *told))
-        ways = list(WAYS)
-        while self.planned.way != "loop" and not self._agrees(plain, *told):
-            way = ways[ways.index(self.planned.way) + 1]
-            self.planned = plan(self.problem, self.canvas.rows, way)
-            self.problem = _apart(self.problem, way)
-        self._trusted = True
-
-    def _agrees(self, plain: Tensor, inputs: Tensor, labels: Tensor) -> bool:
-        try:
-            found = _joined(WAYS[self.planned.way](self.problem, inputs, labels))
-        except (RuntimeError, ValueError, TypeError):
-            return False
-        return bool(((found - plain).norm(dim=1) <= TOLERANCE * plain.norm(dim=1)).all())
-
-
-def _joined(found: Iterator[tuple[str, Tensor]]) -> Tensor:
-    return torch.cat([gradient.flatten(1) for _, gradient in found], dim=1)
-
-
-def _apart(problem: Problem, way: str) -> Problem:
-    """Give vmap a copy of the network: a layer that keeps state would be left with values that are no tensors."""
-    if way != "vmap":
-        return problem
-    model = copy.deepcopy(problem.model)
-    return dataclasses.replace(problem, model=model, weights={n: model.get_parameter(n) for n in problem.weights})

@@ -10,18 +10,18 @@ from torch import Tensor
 
 from synobench.errors import BenchError, nearest
 from synobench.feed import Feed
-from synobench.gradients.capture import by_hooks, supported
+from synobench.gradients.capture import by_hooks, by_hooks_last, supported
 from synobench.gradients.matrix import Span
 from synobench.gradients.ways import Found, Problem, by_loop, by_vmap
 
 Way = Callable[[Problem, Tensor, Tensor], Found]
-WAYS: dict[str, Way] = {"hooks": by_hooks, "vmap": by_vmap, "loop": by_loop}
+WAYS: dict[str, Way] = {"hooks-last": by_hooks_last, "hooks": by_hooks, "vmap": by_vmap, "loop": by_loop}
 """How the gradients of many rows may be found, the fastest first."""
 
 CHUNK_BYTES = 64 << 20
 """Row-major gradients that may be held at once, before they are written to the matrix."""
 
-IMAGES = 64
+IMAGES = 32
 """Images that go through the network at once, at most."""
 
 
@@ -83,13 +83,32 @@ class Plan:
 
     Args:
         way: a name of `WAYS`.
+        weights: p.
+        rows: the most rows that will come.
         chunk: rows a pass.
-        bytes: memory of the matrix and of a chunk's gradients; the activations of at most `IMAGES` images come on top.
+        bytes: memory of the matrix and of a chunk's gradients; the activations of at most `IMAGES` images, or of one
+            row's, come on top.
     """
 
     way: str
+    weights: int
+    rows: int
     chunk: int
     bytes: int
+
+    def within(self, bound: int) -> Plan:
+        """Return the plan, if it keeps to a bound of bytes.
+
+        Raises:
+            BenchError: it does not.
+        """
+        if self.bytes > bound:
+            raise BenchError(
+                f"the gradients of {self.weights:,} weights over {self.rows:,} rows need {self.bytes / 1e9:.1f} GB, "
+                f"and the bound is {bound / 1e9:.1f} GB: ask for fewer samples, larger rows or fewer tensors, or raise "
+                "memory"
+            )
+        return self
 
 
 def plan(problem: Problem, rows: int, way: str = "auto") -> Plan:
@@ -102,23 +121,9 @@ def plan(problem: Problem, rows: int, way: str = "auto") -> Plan:
     """
     if way not in (*WAYS, "auto"):
         raise BenchError(f"per-sample gradients cannot be had by {way!r}{nearest(way, (*WAYS, 'auto'))}")
-    chosen = way if way != "auto" else "hooks" if supported(problem) else "vmap"
+    chosen = way if way != "auto" else "hooks-last" if supported(problem) else "vmap"
     sizes = [4 * weight.numel() for weight in problem.weights.values()]
     # Hooks hold the gradients of one layer at a time, the others those of all.
-    held = max(sizes) if chosen == "hooks" else sum(sizes)
+    held = max(sizes) if chosen.startswith("hooks") else sum(sizes)
     chunk = max(1, min(rows, IMAGES // problem.size, CHUNK_BYTES // held))
-    return Plan(chosen, chunk, rows * sum(sizes) + 2 * chunk * held)
-
-
-def bounded(needed: Plan, problem: Problem, rows: int, bound: int) -> None:
-    """Refuse what would not fit.
-
-    Raises:
-        BenchError: more bytes are needed than the bound allows.
-    """
-    if needed.bytes > bound:
-        weights = sum(weight.numel() for weight in problem.weights.values())
-        raise BenchError(
-            f"the gradients of {weights:,} weights over {rows:,} rows need {needed.bytes / 1e9:.1f} GB, and the bound "
-            f"is {bound / 1e9:.1f} GB: ask for fewer samples, larger rows or fewer tensors, or raise memory"
-        )
+    return Plan(chosen, sum(sizes) // 4, rows, chunk, rows * sum(sizes) + 2 * chunk * held)

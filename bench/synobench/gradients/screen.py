@@ -46,20 +46,22 @@ def screened(collector: Collector, drawn: Tensor, ask: Ask) -> tuple[Tensor, flo
     sizes = residuals(collector.problem, collector.feed, drawn)
     order = sizes.argsort(descending=True, stable=True)
     probe, later = order[::PROBE], order[torch.arange(len(order)) % PROBE != 0]
-    squares = collector.add(drawn[probe])
-    ratios = squares / sizes[probe].square().clamp_min(torch.finfo(torch.float64).tiny)
-    seen = ratios[sizes[probe] > 0]
+    seen = _ratios(collector.add(drawn[probe]), sizes[probe])
     trusted = len(seen) > 0 and bool(seen.max() <= SPREAD**2 * seen.min())
     step, done = collector.planned.chunk, 0
     while done < len(later) and not (trusted and _share(collector, sizes, seen, later[done:]) >= ask.screen):
         some = later[done : done + step]
-        squares = collector.add(drawn[some])
-        seen = torch.cat([seen, (squares / sizes[some].square())[sizes[some] > 0]])
+        seen = torch.cat([seen, _ratios(collector.add(drawn[some]), sizes[some])])
         done += len(some)
     left = later[done:]
     taken = torch.cat([probe, later[:done]])
     share = _share(collector, sizes, seen, left) if len(left) else 1.0
     return taken, share, _sum_of(collector, drawn[left], ask.total)
+
+
+def _ratios(squares: Tensor, sizes: Tensor) -> Tensor:
+    """Return the squared ratios of norm and residual, of images whose residual is not zero."""
+    return (squares.cpu() / sizes.square())[sizes > 0]
 
 
 def _share(collector: Collector, sizes: Tensor, seen: Tensor, left: Tensor) -> float:
