@@ -158,14 +158,26 @@ def test_a_twin_shares_all_but_the_pruner_with_its_host(change: Any) -> None:
     assert board([*records, twin]).notes == ()
 
 
+def test_host_and_twin_have_revisions_of_their_own() -> None:
+    def revised(record: Record) -> Record:
+        inputs = {**record["inputs"], "revisions": {**record["inputs"]["revisions"], "pruner": 5}}
+        return {**record, "inputs": inputs, "key": key_of(inputs)}
+
+    records = suite(["taylor"])
+    hosts = [revised(r) if r["inputs"]["pruner"]["name"] == "taylor" else r for r in records]
+    twins = [twin_of(r, "random", 100) for r in records if r["inputs"]["target"]["name"] != "none"]
+    assert [len(row.twins["random"].runs) for row in rows(board([*hosts, *twins]))] == [5, 5]
+
+
 def test_a_missing_twin_is_a_gap_and_a_failed_one_is_named() -> None:
     records = suite(["taylor"])
     first = [r for r in records if r["inputs"]["target"].get("value") == 0.8]
     found = board([*records, *(twin_of(r, "random", 100) for r in first[:3])])
     table = gains(found.networks[0].rows)
     assert table[0] == ("target", "entry", "over random twin")
-    assert len(table) == 2
     assert "seeds 3, 4 missing" in table[1][-1]
+    assert table[2] == ("sparsity 90 %", "taylor", "\N{EN DASH}")
+    assert len(table) == 3
     pruner = {"name": "random", "params": {"allocation": [14, 160]}}
     assert ", sparsity 90 %, seed 0" in (label := board([make_failure(pruner)]).failures[0].label)
     assert "random (twin)" in label

@@ -163,6 +163,10 @@ LACKING: dict[str, list[tuple[Callable[[], Sequence[Record]], str]]] = {
             "no magnitude twin at 15 of 15 points; no random twin at 15 of 15 points",
         ),
         (
+            lambda: [r for r in whole() if not (named(r, "random") and r["inputs"]["target"]["value"] == 0.9)],
+            "no global random at 3 of 15 points",
+        ),
+        (
             lambda: [scoped(r) if named(r, "magnitude") else r for r in whole()],
             "no global magnitude at 15 of 15 points",
         ),
@@ -171,7 +175,13 @@ LACKING: dict[str, list[tuple[Callable[[], Sequence[Record]], str]]] = {
         (lambda: whole(hits=(190, 190, 190, 190, 190)), "by "),
         (lambda: [r for r in whole() if not named(r, "none")], "no difference to a dense control on digits / snn-conv"),
     ],
-    "sample size": [(lambda: whole(seeds=4), "4 seeds and 200 test images at least: ")],
+    "sample size": [
+        (lambda: whole(seeds=4), "4 seeds and 200 test images at least: "),
+        (
+            lambda: [r for r in whole() if not (at(r, 4) and r["inputs"]["target"]["value"] == 0.95)],
+            "4 seeds and 200 test images at least: ",
+        ),
+    ],
 }
 
 
@@ -208,6 +218,12 @@ def test_a_planned_point_without_a_run_has_no_accuracy() -> None:
     plan = [make_inputs("taylor", 0.99, dataset="digits"), make_inputs("taylor", 0.5, dataset="digits")]
     item = graded(whole(), plan=plan)["raw accuracy"]
     assert (item.met, item.told) == (False, "1 of 16 points have no run")
+    elsewhere = [make_inputs("taylor", 0.5, dataset="cifar-10")]
+    found = graded(whole(), plan=elsewhere)
+    assert (found["raw accuracy"].met, found["data sets and networks"].told) == (
+        False,
+        "3 pairs, 1 with skip connections",
+    )
 
 
 def test_where_ledgers_tell_no_sources_the_number_of_pairs_decides() -> None:

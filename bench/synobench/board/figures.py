@@ -64,11 +64,11 @@ def _lacking(twin: Twin) -> str:
 
 
 def gains(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Return the table of gains over twins, its head first; empty where no row has twins."""
+    """Return the table of gains over twins, its head first; empty where no row has twins, else all that ran."""
     kinds = [kind for kind in KINDS if any(kind in row.twins for row in rows)]
-    held = [row for row in rows if row.twins]
+    held = [row for row in rows if row.runs and not row.control]
     table = [(row.target_label, row.label, *(gain(row.twins.get(kind)) for kind in kinds)) for row in held]
-    return [("target", "entry", *(f"over {kind} twin" for kind in kinds)), *table] if held else []
+    return [("target", "entry", *(f"over {kind} twin" for kind in kinds)), *table] if kinds else []
 
 
 def sparsity(estimate: Estimate | None) -> str:

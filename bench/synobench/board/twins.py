@@ -7,6 +7,7 @@ host was measured to keep. Its runs stand behind the rows of their hosts, never 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,7 +79,8 @@ def _kind(run: Run) -> str:
 def _shared(run: Run) -> str:
     """Return all inputs but the pruner, as text."""
     revisions = {role: n for role, n in (run.inputs.get("revisions") or {}).items() if role != "pruner"}
-    return canonical({**run.inputs, "pruner": None, "revisions": revisions})
+    # Far quicker than canonical text, and as good: a twin's inputs are its host's, value by value.
+    return json.dumps({**run.inputs, "pruner": None, "revisions": revisions}, sort_keys=True)
 
 
 def _twins(row: Row, places: Mapping[Place, Run]) -> dict[str, Twin]:
