@@ -25,6 +25,7 @@ def board_with(figures: tuple[Published, ...]) -> Board:
         return {"total": sum(layer.effective for layer in ledger.layers) / ledger.samples}
 
     spots = [("none", None, 190), ("magnitude[scope=global]", 0.9, 150), ("magnitude[scope=layer]", 0.9, 140)]
+    spots.append(("magnitude[scope=layer]", 0.5, 180))
     records = [make_record(p, t, seed, hits) for p, t, hits in spots for seed in range(3)]
     told = [(make_inputs(), figure) for figure in figures]
     facts = SuiteFacts("demo", "1.0", "?", "effective", {"effective": "total"}, {}, (), told)

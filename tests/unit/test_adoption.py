@@ -278,6 +278,17 @@ def test_one_parent_serves_all_seeds_and_normalises_everything(home: Path, jobs:
         torch.testing.assert_close(feed.take(slice(1))[0][0], (torch.from_numpy(view.images[0]) / 255 - 0.25) / 0.5)
 
 
+def test_a_rebuild_is_charged_to_the_parent_and_passes_forward_alone(home: Path, jobs: Jobs) -> None:
+    released.write(home)
+    job = jobs()[0]
+    job["parent"]["checkpoint"]["rebuild"] = {"batch": 128, "margin": 1, "flip": True, "seed": 0}
+    facts = obtain(Job(job, lambda _: None)).facts
+    told = facts["cost"]["train"]
+    assert (told["forward"], told["backward"], told["samples"]) == (10, 0, 1257)
+    assert told["seconds"] > 0
+    assert facts["weights"] == released.entry().digest  # a perceptron has no statistics to rebuild
+
+
 def test_a_suite_on_a_checkpoint_runs_and_its_records_hold(home: Path, jobs: Jobs, tmp_path: Path) -> None:
     released.write(home, "tiny.pth.tar")
     made = jobs('["none", "magnitude"]')

@@ -20,6 +20,7 @@ PARENT = {"name": "checkpoint", "checkpoint": "net", "digest": "sha256:" + 64 * 
 FIGURE = Published("Key2023", "net", "obd", {"name": "sparsity", "value": 0.9}, 79.32, 1.19, "as recalled")
 
 OURS = "digits / mlp-300-150-10[bias=true,widths=300/150]"
+OURS_ALONE = "digits / mlp-300-150-10"
 RELEASED = "mnist / mlp-300-150-10[bias=false,widths=40/20]"
 
 SUITE = """
@@ -88,6 +89,11 @@ def test_a_suites_figures_find_their_networks(registry: Registry, tmp_path: Path
     board = boards.build(parse(SUITE), registry, tmp_path)
     told = {figure.network: figure.value for figure in board.published}
     assert told == {OURS: 90.0, RELEASED: 93.97}
+
+
+def test_figures_on_a_network_that_cannot_be_resolved_here_are_left_out(registry: Registry, tmp_path: Path) -> None:
+    text = SUITE.replace("mlpnet-mnist", "a-strangers-net")
+    assert [figure.network for figure in boards.build(parse(text), registry, tmp_path).published] == [OURS_ALONE]
 
 
 def test_every_pruner_of_a_network_is_planned_on_its_board(registry: Registry, tmp_path: Path) -> None:
