@@ -1,0 +1,62 @@
+r"""The block approximation (Benbaki et al. 2023, Algorithm 6): one small problem for each run of a layer's weights.
+
+Block b keeps the support's places in it and solves for its own :math:`b_b = A_b \bar w_b`, the Fisher matrix between
+blocks taken as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from synobench_chita.quadratic import Quadratic
+
+
+def partition(lengths: Sequence[int], size: int) -> list[slice]:
+    """Cut tensors of these many weights, laid end to end, into runs of at most `size`, none across two tensors.
+
+    Each tensor is cut into as few runs as can be, of lengths that differ by one at most.
+    """
+    out, start = [], 0
+    for length in lengths:
+        runs = -(-length // size)
+        cuts = [start + length * i // runs for i in range(runs + 1)] if runs else [start]
+        out += [slice(a, b) for a, b in pairwise(cuts)]
+        start += length
+    return out
+
+
+def block_backsolve(problem: Quadratic, support: Tensor, blocks: Sequence[slice]) -> Tensor:
+    """Return the weights [p] that each block's own problem has as its minimiser on the support, a mask [p]."""
+    out = torch.zeros_like(problem.dense)
+    for block in blocks:
+        out[block] = _solve(problem, support[block], block)
+    return out
+
+
+def _solve(problem: Quadratic, kept: Tensor, block: slice) -> Tensor:
+    dense, linear = problem.dense[block], problem.linear[block]
+    weights = torch.zeros_like(dense)
+    places = kept.nonzero().view(-1)
+    if places.numel():
+        rows = problem.matrix[block].double()
+        removed = rows.T @ torch.where(kept, 0.0, dense)
+        weights[places] = dense[places] + _change(rows[places], removed, linear[places], problem.ridge)
+    return weights
+
+
+def _change(rows: Tensor, removed: Tensor, linear: Tensor, ridge: float) -> Tensor:
+    r"""Return d [k] with :math:`(A_S^T A_S + n\lambda I) d = A_S^T A_Z \bar w_Z - h_S`, by the smaller system."""
+    count, samples = rows.shape
+    if count <= samples:
+        eye = torch.eye(count, dtype=rows.dtype, device=rows.device)
+        factor = torch.linalg.cholesky(rows @ rows.T + ridge * eye)
+        return torch.cholesky_solve((rows @ removed - linear).unsqueeze(1), factor).squeeze(1)
+    eye = torch.eye(samples, dtype=rows.dtype, device=rows.device)
+    factor = torch.linalg.cholesky(rows.T @ rows + ridge * eye)
+    shift = linear / ridge
+    dual = torch.cholesky_solve((removed + shift @ rows).unsqueeze(1), factor).squeeze(1)
+    return rows @ dual - shift
