@@ -47,7 +47,8 @@ def parser() -> Parser:
     _verify(verbs.add_parser("verify", help="check the evidence of stored records"))
     _replay(verbs.add_parser("replay", help="run stored cells again and judge the differences"))
     _cite(verbs.add_parser("cite", help="print the BibTeX of everything on a suite's board"))
-    for name in ("run", "plan", "board", "verify", "replay", "cite"):
+    _paper(verbs.add_parser("paper", help="write tables, figures, protocol and references of one evaluation section"))
+    for name in ("run", "plan", "board", "verify", "replay", "cite", "paper"):
         _loading(verbs.choices[name])
     return top
 
@@ -167,6 +168,11 @@ def _replay(verb: argparse.ArgumentParser) -> None:
 def _cite(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("suite", metavar="SUITE", help="the name of a suite, or the path of a TOML file")
     _places(verb)
+
+
+def _paper(verb: argparse.ArgumentParser) -> None:
+    _cite(verb)
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files are written")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

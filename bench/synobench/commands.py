@@ -324,6 +324,18 @@ def cite(arguments: Namespace) -> int:
     return _tell_findings(found)
 
 
+def paper(arguments: Namespace) -> int:
+    """Write the files of one evaluation section, and tell a line for each reference that is missing."""
+    from synobench import boards
+    from synobench.paper import files, write
+
+    suite, registry, found = _cited(arguments)
+    board = boards.build(suite, registry, arguments.leaderboards)
+    for path in write(arguments.out, files(board, suite, registry, found)):
+        print(path)
+    return _tell_findings(found)
+
+
 def _cited(arguments: Namespace) -> tuple[Suite, Registry, Bibliography]:
     """Return a suite with its references; strangers' plugins are loaded only where the built-in ones do not do."""
     from synobench.citations import cite as collect
@@ -355,5 +367,6 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "verify": verify,
     "replay": replay,
     "cite": cite,
+    "paper": paper,
 }
 """Each verb by name."""

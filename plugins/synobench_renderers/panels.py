@@ -18,7 +18,7 @@ from synobench_renderers.styles import CONTROL, CONTROL_NAME, FAINT, INK, PAPER,
 MOST = 12
 """Panels in one picture; how many networks are left out is told below them."""
 
-SCREEN, PRINT = (330.0, 240.0), (228.0, 180.0)
+SCREEN, PRINT = (330.0, 240.0), (221.0, 178.0)
 """Width and height of a panel: two stand side by side on a page on the screen, or within 16 cm of paper, unscaled."""
 
 _MARGINS = 50.0, 14.0, 40.0, 26.0  # left, right, bottom, top
@@ -165,7 +165,8 @@ def _panel(sheet: Sheet, box: Box, network: Network, drawing: tuple[Board, Kind,
         if not kind.front:
             sheet.line([(box.left, to_y(y)), (box.right, to_y(y))], INK, 0.7, CONTROL.dashes, BACK)
     label = kind.label(network, board) + (f", {across.log}" if across.log else "")
-    sheet.text((box.left, box.top + 9), cut(plain(network.label), box.right - box.left, 10.0), size=10.0)
+    start = box.left - _MARGINS[0] + _EDGE
+    sheet.text((start, box.top + 9), cut(plain(network.label), box.right - start, 10.0), size=10.0)
     _across(sheet, box, across, ends[0], label)
     _up(sheet, box, up, ends[1])
     _points(sheet, box, points, kind, styles)

@@ -34,7 +34,6 @@ HOSTILE = [
 ]
 WRAPPER = r"""
 \documentclass{article}
-\usepackage[T1]{fontenc}
 \usepackage{booktabs,array}
 \begin{document}
 \input{board.tex}

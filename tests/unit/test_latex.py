@@ -11,7 +11,7 @@ from synobench.board.latex import escape, sentence
 
 COMMAND = re.compile(
     r"\\(?:,|text(?:backslash|asciitilde|asciicircum|less|greater|bar|asciigrave|quote(?:dbl)?(?:left|right))\{\}|symbol\{34\}|allowbreak\{\}"
-    r"|(?:dots|S|ss|o|O|ae|AE|oe|l|L|i)\{\}|[{}#$%&_]|[`'^~=.\"urHvck]\{(?:[A-Za-z]|\\[ij])\})"
+    r"|(?:dots|S|ss|o|O|ae|AE|oe|l|L|i)\{\}|[{}#$%&_]|[`'^~=.\"urHvc]\{(?:[A-Za-z]|\\[ij])\})"
     r"|\$(?:-|\\pm|\\times|\\leq|\\geq|\\approx|\\sum|\\cdot|\\to|\^\\circ|\\[a-zA-Z]+)\$"
 )
 
@@ -28,6 +28,7 @@ COMMAND = re.compile(
         ("τ Ω λ Λ", r"$\tau$ $\Omega$ $\lambda$ $\Lambda$"),
         ("Gonçalves, Øyvind, Jíří", r"Gon\c{c}alves, \O{}yvind, J\'{\i}\v{r}\'{\i}"),
         ("中", "U+4E2D"),
+        ("\N{LATIN SMALL LETTER A WITH OGONEK}", "U+0105"),
         ("two\nlines\x07", r"two lines\textbackslash{}x07"),
         ("[1] *", "{}[1] *"),
         ("* [1]", "{}* [1]"),

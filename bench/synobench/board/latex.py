@@ -66,7 +66,6 @@ _ACCENTS = {
     "\u030b": "H",
     "\u030c": "v",
     "\u0327": "c",
-    "\u0328": "k",
 }
 _BREAKS = frozenset("[],=/.:")
 """Behind these a long name may go on in the next line."""
