@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synobench.board import Board, Network, figures
+from synobench.board import Board, Network, figures, findings
 from synobench.board.labels import target_order, target_text
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES
 from synobench.protocol import Published
 from synobench.stats import Estimate
 
-SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks")
+SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "verdict", "SynOps", "ratio", "sparsity %", "remarks")
 """The heads of the main table."""
 
-LEFT = frozenset({"entry", "target", "remarks", "source", "not met", "item", "what decides"})
+LEFT = frozenset({"entry", "against", "target", "verdict", "remarks", "source", "not met", "item", "what decides"})
 """The heads of columns that hold words."""
 
 
@@ -36,11 +36,33 @@ def score_cells(row: Row) -> tuple[str, ...]:
         figures.accuracy(row),
         figures.count(row),
         figures.GAP if row.control else figures.percent(row.difference, sign=True),
+        findings.verdict(row.verdict),
         figures.amount(row.synops),
         figures.ratio(row.synops_ratio),
         figures.sparsity(row.sparsity),
         "dense control" if row.control else ", ".join(figures.remarks(row)),
     )
+
+
+def verdicts(network: Network) -> Table:
+    """Return the comparisons of a network with its reference entry and its dense control."""
+    return _titled("Against the reference and the dense control, in points", findings.verdicts(network))
+
+
+def curves(network: Network) -> Table:
+    """Return what each entry of a network reaches over all targets."""
+    return _titled("Over all targets", findings.curves(network))
+
+
+def across_tables(board: Board) -> list[Table]:
+    """Return the entries across networks, and every two of them; nothing below six networks."""
+    told = {"Mean ranks, and secondary figures": findings.standing(board), "Pair by pair": findings.pairs(board)}
+    return [_titled(title, lines) for title, lines in told.items() if lines]
+
+
+def _titled(title: str, lines: Sequence[tuple[str, ...]]) -> Table:
+    head, *rows = lines or [("entry",)]
+    return Table(title, head, tuple(rows))
 
 
 def passes(network: Network) -> Table:
@@ -123,7 +145,8 @@ def checklist_items(board: Board) -> Table:
 
 def details(network: Network, board: Board) -> list[Table]:
     """Return the tables that stand behind the main one."""
-    return [table for table in (further(network, board), passes(network), *seconds(network)) if table.rows]
+    tables = (verdicts(network), further(network, board), passes(network), *seconds(network))
+    return [table for table in tables if table.rows]
 
 
 def by_target(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

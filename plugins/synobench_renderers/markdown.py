@@ -12,9 +12,11 @@ from synobench_renderers.cells import (
     LEFT,
     SCORES,
     Table,
+    across_tables,
     by_target,
     checklist_items,
     checklists,
+    curves,
     details,
     gains,
     notes,
@@ -58,6 +60,9 @@ def _lines(board: Board) -> Iterator[str]:
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
     for network in board.networks:
         yield from _network(network, board)
+    yield from _section("## Across networks", prose.across(board))
+    for table in across_tables(board):
+        yield from _titled(table)
     yield from _checklists(board)
     yield from _section("## Failures", prose.failures(board))
     yield from _section("## Left out", list(board.notes))
@@ -75,14 +80,15 @@ def _network(network: Network, board: Board) -> Iterator[str]:
     if network.below:
         yield from ("**Below the line**: without seeds enough to be ranked.", "")
         yield from _scores(network.below)
-    yield from _gains(network)
+    yield from _titled(curves(network))
+    yield from _titled(gains(network))
     yield from _section("", prose.power(network))
     yield from _section("Missing:", prose.missing(network))
     yield from _section("Notes on the SynOps:", network.caveats)
     yield from _published(network)
-    yield from ("<details><summary>Cost and further columns</summary>", "")
+    yield from ("<details><summary>Verdicts in full, cost and further columns</summary>", "")
     for table in details(network, board):
-        yield from (f"**{escape(table.title)}**", "", *_table(table), "")
+        yield from _titled(table)
     yield from ("</details>", "")
 
 
@@ -92,8 +98,7 @@ def _published(network: Network) -> Iterator[str]:
         yield from (*_table(published(network)), "", *_section("", notes(network)))
 
 
-def _gains(network: Network) -> Iterator[str]:
-    table = gains(network)
+def _titled(table: Table) -> Iterator[str]:
     if table.rows:
         yield from (f"**{escape(table.title)}**", "", *_table(table), "")
 

@@ -14,6 +14,8 @@ from synobench.board.rows import Row, headline
 from synobench.board.runs import COST, PHASES, Run
 from synobench.board.twins import Twin
 from synobench.stats import Estimate
+from synobench.stats.multiple import Comparison
+from synobench.stats.robust import Superiority
 from synobench.twins import KINDS
 
 Cells = dict[str, str]
@@ -40,6 +42,9 @@ def _row(board: Board, network: Network, row: Row) -> Cells:
         "missing": " ".join(map(str, row.missing)),
         **_estimate("top1", row.accuracy, extremes=True),
         **_estimate("difference", row.difference),
+        **_comparison("reference", row.verdict),
+        **_comparison("control", row.to_control),
+        **_chance("above_reference", row.superiority),
         **_estimate("sparsity", row.sparsity),
         **_estimate("synops", row.synops),
         **_estimate("synops_ratio", row.synops_ratio),
@@ -112,6 +117,26 @@ def _estimate(name: str, estimate: Estimate | None, *, extremes: bool = False) -
         told = {key: getattr(estimate, key) for key in told}
     kept = told if extremes else {key: told[key] for key in ("mean", "half", "n")}
     return {f"{name}_{key}": exact(value) for key, value in kept.items()}
+
+
+def _comparison(name: str, found: Comparison | None) -> Cells:
+    """Return a comparison: its interval stands at `level`, and `adjusted` is its p by Holm over its family."""
+    told = {
+        "": _facts(found, ("p", "adjusted", "equivalence", "needed", "level")),
+        "difference_": _facts(found and found.difference, ("n", "mean", "low", "high")),
+        "sign_flip_": _facts(found and found.flip, ("p", "floor")),
+    }
+    figures = {f"{name}_{part}{key}": exact(v) for part, held in told.items() for key, v in held.items()}
+    return {f"{name}_verdict": found.verdict if found else "", **figures}
+
+
+def _chance(name: str, found: Superiority | None) -> Cells:
+    return {f"{name}_{key}": exact(v) for key, v in _facts(found, ("probability", "low", "high")).items()}
+
+
+def _facts(thing: object, names: Iterable[str]) -> dict[str, float | None]:
+    """Return some fields of a thing, all of them gaps where there is none."""
+    return {name: getattr(thing, name, None) for name in names}
 
 
 def _gain(kind: str, twin: Twin | None) -> Cells:

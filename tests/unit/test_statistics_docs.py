@@ -21,7 +21,8 @@ import pytest
 from scipy import stats as oracle
 
 from synobench import stats
-from synobench.board import SuiteFacts, build_board, rows
+from synobench.board import Board, SuiteFacts, build_board, rows
+from synobench.board.across import SHARES, stand
 from synobench.errors import BenchError
 from synobench.stats import across as across_module
 from synobench.stats import multiple
@@ -627,3 +628,130 @@ def _() -> None:
     found = compression_at_loss({0: safe, 1: safe})
     assert found is not None
     assert (found.value, found.low, found.high, found.bounded) == (4, None, None, (0, 1))
+
+
+# On a board.
+
+HITS = {"a": [176, 185, 180, 185, 175], "b": [175, 180, 183, 181, 176], "c": [150, 161, 153, 159, 148]}
+REFERENCE = [170, 180, 174, 178, 168]
+
+
+def demo_board(networks: int = 1, targets: tuple[float, ...] = (0.5, 0.9), **hits: list[int]) -> Board:
+    """Return a board on which an entry has so many hits at the last target, and ten more at each before it."""
+    held = {"none": [190, 191, 189, 190, 192], "magnitude": REFERENCE, **(hits or HITS)}
+    records = [
+        make_record(name, aim, seed, hit + 10 * (len(targets) - 1 - i if aim else 0), dataset=f"d{n}")
+        for n in range(networks)
+        for name, each in held.items()
+        for seed, hit in enumerate(each)
+        for i, aim in enumerate(targets if name != "none" else [None])
+    ]
+    facts = SuiteFacts("demo", "1.0", "?", "c", {"c": "n"}, reference={"name": "magnitude", "params": {}})
+    return build_board(facts, records, {"c": lambda _: {"n": 1.0}})
+
+
+def pruned(board: Board) -> list[rows.Row]:
+    return [row for row in board.networks[0].rows if not row.control]
+
+
+@rule("families")
+def _() -> None:
+    board = demo_board()
+    first = {row.target_label: row.by_seed() for row in pruned(board) if row.reference}
+    dense = board.networks[0].rows[0].by_seed()
+    others = [row for row in pruned(board) if not row.reference]
+    against = compare({f"{r.label} {r.target_label}": (r.by_seed(), first[r.target_label]) for r in others})
+    control = compare({f"{r.label} {r.target_label}": (r.by_seed(), dense) for r in pruned(board)})
+    assert [row.verdict.adjusted for row in others if row.verdict] == [found.adjusted for found in against]
+    assert [row.to_control.adjusted for row in pruned(board) if row.to_control] == [c.adjusted for c in control]
+
+
+@rule("same-target")
+def _() -> None:
+    other = {"name": "stdp", "params": {}}
+    records = [
+        make_record(name, target, seed, hits + i - seed % 2, rule=rule)
+        for i, (rule, hits) in enumerate([({"name": "backprop", "params": {}}, 180), (other, 100)])
+        for seed in range(3)
+        for name, target, hits in [("none", None, hits), ("magnitude", 0.5, hits - 9), ("a", 0.5, hits - 9 + seed)]
+    ]
+    facts = SuiteFacts("demo", "1.0", "?", "c", {"c": "n"}, reference={"name": "magnitude", "params": {}})
+    found = build_board(facts, records, {"c": lambda _: {"n": 1.0}}).networks[0].rows
+    gaps = [(row.verdict.difference, row.to_control.difference) for row in found if row.verdict and row.to_control]
+    assert [(a.mean, b.mean) for a, b in gaps if a and b] == [pytest.approx((0.005, -0.04))] * 2
+
+
+@rule("best-group")
+def _() -> None:
+    for target in ("sparsity 50 %", "sparsity 90 %"):
+        held = {row.label: row for row in pruned(demo_board()) if row.target_label == target}
+        top = held.pop("a")
+        found = compare({name: (row.by_seed(), top.by_seed()) for name, row in held.items()})
+        assert top.best
+        assert {c.name: c.verdict != WORSE for c in found} == {name: row.best for name, row in held.items()}
+        assert {True, False} == {row.best for row in held.values()}
+
+
+@rule("told-power")
+def _() -> None:
+    reference, control = demo_board().networks[0].power
+    found = [row.verdict for row in pruned(demo_board()) if row.verdict]
+    spread = float(np.median([c.difference.sd for c in found if c.difference and c.difference.sd]))
+    assert (reference.spread, reference.pairs, reference.family) == (pytest.approx(spread), 5, 6)
+    assert reference.smallest == pytest.approx(stats.smallest_difference(spread, 5))
+    assert reference.strict == pytest.approx(stats.smallest_difference(spread, 5, level=1 - stats.ALPHA / 6))
+    assert control.family == 8
+
+
+@rule("every-target")
+def _() -> None:
+    cut = demo_board(a=HITS["a"], b=HITS["b"][:3])
+    assert list(cut.networks[0].curves["a"].areas) == [0, 1, 2, 3, 4]
+    assert list(cut.networks[0].curves["b"].areas) == [0, 1, 2]
+    records = [make_record("a", aim, seed, 150 + seed) for aim in (0.5, 0.9) for seed in range(3)][:-1]
+    records += [make_record("none", None, seed, 190) for seed in range(3)]
+    found = build_board(SuiteFacts("demo", "1.0", "?", "c", {"c": "n"}), records, {"c": lambda _: {"n": 1.0}})
+    assert list(found.networks[0].curves["a"].areas) == [0, 1]
+    assert found.networks[0].curves["a"].left_out == (2,)
+
+
+@rule("block-value")
+def _() -> None:
+    board = demo_board(networks=6)
+    assert board.across is not None
+    values = {
+        name: {network.label: network.curves[name].area for network in board.networks} for name in (*HITS, "magnitude")
+    }
+    means = {name: {label: over.mean for label, over in held.items() if over} for name, held in values.items()}
+    assert board.across.test == across(means)
+    area_of_a = board.networks[0].curves["a"].areas
+    assert means["a"]["d0 / snn-conv"] == pytest.approx(np.mean(list(area_of_a.values())))
+
+
+@rule("widest")
+def _() -> None:
+    whole, part = demo_board(networks=6), demo_board(networks=3, part=[150] * 5)
+    places = [(n.label, n.dataset, {**n.curves}) for n in whole.networks]
+    for (_, _, curves), network in zip(places, part.networks, strict=False):
+        curves["part"] = network.curves["part"]
+    found = stand(places)
+    assert found is not None
+    assert (set(found.ranks), found.left_out) == ({*HITS, "magnitude"}, ("part",))
+
+
+@rule("by-blocks")
+def _() -> None:
+    found = demo_board(networks=6).across
+    assert found is not None
+    assert (found.superiority["a", "c"].wins, found.superiority["a", "c"].losses) == (6, 0)
+
+
+@rule("shares")
+def _() -> None:
+    board = demo_board(networks=6)
+    assert board.across is not None
+    held = {network.label: network.curves["b"] for network in board.networks}
+    dense = board.networks[0].rows[0].by_seed()
+    shares = {label: {s: area / dense[s] for s, area in curve.areas.items()} for label, curve in held.items()}
+    assert board.across.iqm["b"] == interquartile_mean(shares)
+    assert board.across.profiles["b"] == profile(shares, SHARES)

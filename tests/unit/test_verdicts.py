@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
@@ -204,6 +204,7 @@ def test_no_power_is_told_below_three_seeds() -> None:
     assert power("x", [None]) is None
 
 
+@settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(25)))
 def test_the_order_of_records_changes_no_verdict(order: list[int]) -> None:
     records = [record for group in WHOLE for record in group]

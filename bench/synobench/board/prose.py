@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from synobench.board.across import count
 from synobench.board.build import Board, Machine, Network
 from synobench.board.figures import fixed, seeds
 from synobench.board.rows import FEW, FEWEST
+from synobench.board.verdicts import Power
+from synobench.stats.across import FEWEST_BLOCKS
 
 CHECKLIST = (
     "Every entry, graded from the records alone by the checklist of Blalock et al., What is the state of neural "
@@ -27,10 +31,32 @@ def reading(board: Board) -> list[str]:
         "the ratio is to the dense control of the same seed.",
         "Entries are ranked by mean within a target. Best group (marked, or bold): the first place is not shown to be "
         "better, by paired t-tests under Holm's step-down over the entries of the target.",
+        *_verdicts(board),
         *_twins(board),
         *_released(board),
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
     ]
+
+
+def _verdicts(board: Board) -> list[str]:
+    names = sorted({network.reference for network in board.networks if network.reference})
+    told = []
+    if names:
+        listed = " or ".join(f"`{name}`" for name in names)
+        told.append(
+            f"Verdict: against {listed} at the same target, by paired t-tests under Holm's step-down over all such "
+            "comparisons on a network; its intervals stand at the level of that test. Same within 0.5: shown to lie "
+            "within half a point (two one-sided t-tests); (< 0.5): found, and shown to be under half a point; open: "
+            "neither is shown, and so many seeds would settle it. The sign-flip p stands beside its floor and decides "
+            "nothing; McNemar: the seeds at which it rejects, image by image."
+        )
+    if any(network.curves for network in board.networks):
+        told.append(
+            "Area: the mean accuracy along log2(compression) over all targets. Compression and SynOps (over the dense "
+            "control's) at 1 point: where accuracy has fallen one point below the dense control's, with 95 % "
+            "intervals; ≥ or ≤ where a seed never falls so far."
+        )
+    return told
 
 
 def _twins(board: Board) -> list[str]:
@@ -68,14 +94,53 @@ def power(network: Network) -> list[str]:
             f"Sampling error: {network.images:,} test images alone give "
             f"± {fixed(100 * network.sampling)} points (95 %)."
         )
-    if network.smallest is not None:
-        told.append(
-            f"Smallest difference that it could have seen: {fixed(100 * network.smallest)} points to the dense control "
-            f"({network.pairs} paired seeds, at the median spread of the entries, found four times in five)."
-        )
-    elif network.rows:
+    told += list(map(_seen, network.power))
+    if network.rows and not network.power:
         told.append("Smallest difference that it could have seen: not known, for too few paired seeds.")
     return told
+
+
+def _seen(power: Power) -> str:
+    return (
+        f"Smallest difference that it could have seen: {fixed(100 * power.smallest)} points to {power.against} in one "
+        f"comparison alone, {fixed(100 * power.strict)} at the strictest level of its {power.family} ({power.pairs} "
+        "paired seeds, at the median spread of the entries, found four times in five); half a point needs "
+        f"{power.needed} seeds."
+    )
+
+
+def across(board: Board) -> list[str]:
+    """Return what the board tells across its networks, or how many more it needs for that."""
+    found = board.across
+    if found is None:
+        return _lacking(board)
+    told = [f"Area under accuracy, with each network as a block: {found.says()}."]
+    if (test := found.friedman) is not None:
+        f = "infinite" if math.isinf(test.f) else fixed(test.f)
+        told.append(f"Friedman's test (Iman and Davenport): F({test.df[0]}, {test.df[1]}) = {f}, {_p(test.p)}.")
+    told += [f"Not told apart: {', '.join(clique)}." for clique in found.cliques]
+    if found.by_dataset:
+        told.append(f"Each data set counted once: {found.by_dataset.says()}.")
+    if found.left_out:
+        told.append(f"Without a value in every block, and so not ranked: {', '.join(found.left_out)}.")
+    return told
+
+
+def _lacking(board: Board) -> list[str]:
+    if not any(network.curves for network in board.networks):
+        return []
+    n = count((network.label, network.dataset, network.curves) for network in board.networks)
+    told = f"{n} {'block' if n == 1 else 'blocks'} (a data set with a network) with an area under accuracy"
+    if n >= FEWEST_BLOCKS:
+        return [f"{told}, and fewer than two entries that have one in each: nothing to rank."]
+    return [
+        f"{told}: ranks are descriptive. {FEWEST_BLOCKS - n} more are needed for a test across them, for fewer than "
+        f"{FEWEST_BLOCKS} cannot reject at 5 %."
+    ]
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {fixed(value, 3)}"
 
 
 def missing(network: Network) -> list[str]:

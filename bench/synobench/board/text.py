@@ -6,12 +6,13 @@ import itertools
 import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from synobench.board import figures, prose
+from synobench.board import figures, findings, prose
+from synobench.board.across import SHARES
 from synobench.board.build import Board, Network
 from synobench.board.rows import Row
 
-_HEAD = ("#", "entry", "top-1 %", "n", "to dense", "sparsity", "SynOps", "ratio", "")
-_LEFT = {1, 8}
+_HEAD = ("#", "entry", "top-1 %", "n", "to dense", "verdict", "sparsity", "SynOps", "ratio", "")
+_LEFT = {1, 5, 9}
 _ENTRY = 1
 
 
@@ -27,15 +28,19 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
     lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
     for network in board.networks:
         lines += [*_network(network, width), ""]
+        if table := findings.curves(network):
+            lines += ["Over all targets", *_table(table, width, entry=0), ""]
         if table := figures.gains(network.rows):
             lines += ["Gain over twins, in points", *_table(table, width), ""]
         lines += [*_further(network, {n: f"{n}.{suite.headlines[n]}" for n in more}, width), ""] if more else []
     if not board.networks:
         lines += ["No run, and none planned.", ""]
+    lines += _across(board, width)
     lines += _listed("Checklist of Blalock et al. 2020, items met:", prose.badges(board))
     lines += _listed("Failed:", prose.failures(board))
     lines += _listed("Left out:", board.notes)
     notes = f"* best group   f few seeds   ! target missed   d deterministic   {figures.GAP} not measured"
+    lines += _verdicts(board)
     lines += [notes, f"SynOps: operations a sample, counter {suite.counter}. Intervals: Student-t, 95 %, over seeds."]
     return "\n".join(line.rstrip() for text in lines for line in _wrapped(text, width)) + "\n"
 
@@ -59,6 +64,23 @@ def _network(network: Network, width: int) -> Iterator[str]:
     yield from _listed("Note:", network.caveats)
 
 
+def _across(board: Board, width: int) -> list[str]:
+    lines = _listed("Across networks:", prose.across(board))
+    if table := findings.standing(board):
+        lines += ["", *_table([cells[: -len(SHARES)] for cells in table], width, entry=0), ""]
+    return lines
+
+
+def _verdicts(board: Board) -> list[str]:
+    names = sorted({network.reference for network in board.networks if network.reference})
+    if not names:
+        return []
+    return [
+        f"verdict: against {figures.plain(' or '.join(names))} at the same target, by Holm; same: within half a point; "
+        "open: the seeds that would settle it."
+    ]
+
+
 def _further(network: Network, columns: Mapping[str, str], width: int) -> Iterator[str]:
     table = [("target", "entry", *columns)]
     for row in network.rows:
@@ -67,11 +89,11 @@ def _further(network: Network, columns: Mapping[str, str], width: int) -> Iterat
     yield from _table(table, width)
 
 
-def _table(table: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+def _table(table: Sequence[Sequence[str]], width: int, entry: int = _ENTRY) -> Iterator[str]:
     table = [[figures.plain(cell) for cell in cells] for cells in table]
-    widths = _widths(table, width)
+    widths = _widths(table, width, entry)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    head, *lines = (_line(cells, widths, {0, _ENTRY}) for cells in table)
+    head, *lines = (_line(cells, widths, {0, entry}) for cells in table)
     yield from (head, rule, *lines)
 
 
@@ -81,15 +103,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     gap = figures.GAP if row.control else figures.percent(row.difference, sign=True)
     synops, ratio = figures.amount(row.synops), figures.ratio(row.synops_ratio)
     place = "" if row.control else str(row.rank or figures.GAP)
-    told = (place, figures.plain(row.label), accuracy, figures.count(row), gap, figures.sparsity(row.sparsity))
+    verdict = findings.verdict(row.verdict, short=True)
+    told = (place, figures.plain(row.label), accuracy, figures.count(row), gap, verdict, figures.sparsity(row.sparsity))
     return (*told, synops, ratio, "".join(mark for held, mark in marks if held))
 
 
-def _widths(table: Sequence[Sequence[str]], width: int) -> list[int]:
+def _widths(table: Sequence[Sequence[str]], width: int, entry: int = _ENTRY) -> list[int]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     over = sum(widths) + 2 * (len(widths) - 1) - width
     if over > 0:
-        widths[_ENTRY] = max(8, widths[_ENTRY] - over)
+        widths[entry] = max(8, widths[entry] - over)
     return widths
 
 
