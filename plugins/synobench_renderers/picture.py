@@ -9,11 +9,9 @@ from synobench.board import Board, Network
 from synobench.board.rows import Row
 from synobench.stats import Estimate
 from synobench_renderers import ranks, scales
-from synobench_renderers.panels import PRINT, Kind, drawn, picture
+from synobench_renderers.panels import PRINT, Kind, picture
 from synobench_renderers.scales import Scale
-from synobench_renderers.styles import COLOURS, FAINT, INK, PAPER, styles
-
-__all__ = ["COLOURS", "FAINT", "INK", "PAPER", "panels"]
+from synobench_renderers.styles import styles
 
 SYNOPS, SPARSITY, PARETO, COST = "accuracy-synops", "accuracy-sparsity", "pareto", "cost"
 
@@ -92,12 +90,6 @@ KINDS = {
     ),
 }
 """File name without its ending -> what the picture shows."""
-
-
-def panels(board: Board) -> list[tuple[str, str]]:
-    """Return each network's label with its own picture of accuracy against SynOps, as SVG."""
-    looks, shown = styles(board.networks), [n for n in board.networks if drawn(_SYNOPS, n)]
-    return [(network.label, picture(board, _SYNOPS, looks, [network]).svg()) for network in shown]
 
 
 def _svg(name: str, board: Board) -> str:

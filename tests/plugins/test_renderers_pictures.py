@@ -17,7 +17,7 @@ from synobench.testing.records import make_record, make_records
 from synobench_renderers import panels, picture, scales
 from synobench_renderers.ranks import diagram
 from synobench_renderers.sheet import Sheet, breadth, cut
-from synobench_renderers.styles import CONTROL_NAME, styles
+from synobench_renderers.styles import CONTROL_NAME, PAPER, styles
 
 KINDS = ("synops", "sparsity", "pareto", "cost")
 MEANS = {"magnitude": (188, 184, 150), "random": (184, 170, 80), "obd": (186, 175, 110)}
@@ -167,7 +167,7 @@ def test_entries_without_seeds_enough_are_hollow_and_without_intervals(boards: A
     sheet = sheet_of("synops", boards["few"])
     fills = {fill for (_, size), held in sheet._marks.items() for spot, _, fill in held if spot[1] > 100}
 
-    assert fills == {picture.PAPER}
+    assert fills == {PAPER}
     assert not [line for held in sheet._lines.values() for line, _, width in held if width == 0.9]
 
 
@@ -230,13 +230,6 @@ def test_pictures_are_titled(demo: Any) -> None:
     root = ET.fromstring(sheet_of("synops", demo).svg())
 
     assert root.findtext(f"{SVG}title") == "Accuracy against SynOps: demo"
-
-
-def test_a_page_gets_one_picture_a_network(demo: Any) -> None:
-    found = picture.panels(demo)
-
-    assert [label for label, _ in found] == [network.label for network in demo.networks]
-    assert all(texts_of(svg).count(label) == 1 for label, svg in found)
 
 
 def test_the_renderers_are_what_the_sheets_say(demo: Any) -> None:
