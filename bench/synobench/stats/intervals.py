@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scipy import special
 
@@ -150,9 +151,13 @@ def smallest_difference(sd: float, n: int, power: float = POWER, level: float = 
     """
     if n < 2:
         raise ValueError("a paired test needs two pairs")
-    critical = t_quantile((1 + level) / 2, n - 1)
-    shift = float(special.nctdtrinc(n - 1, 1 - power, critical))
-    return shift * sd / math.sqrt(n)
+    return _shift(n, power, level) * sd / math.sqrt(n)
+
+
+@lru_cache(maxsize=2**14)
+def _shift(n: int, power: float, level: float) -> float:
+    """Return the non-centrality at which a test of `n` pairs rejects with probability `power`."""
+    return float(special.nctdtrinc(n - 1, 1 - power, t_quantile((1 + level) / 2, n - 1)))
 
 
 def seeds_needed(

@@ -9,6 +9,7 @@ one-sided t-tests (Schuirmann 1987), with Holm over their own p-values.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,8 +99,9 @@ def holm(probabilities: Sequence[float], alpha: float = ALPHA) -> tuple[Step, ..
         raise ValueError("a p-value lies between 0 and 1")
     steps: dict[float, Step] = {}
     adjusted, stopped = 0.0, None
-    for p in sorted(set(held)):
-        left = m - sum(other < p for other in held)
+    ordered = sorted(held)
+    for p in dict.fromkeys(ordered):
+        left = m - bisect_left(ordered, p)
         adjusted = max(adjusted, min(1.0, left * p))
         own = alpha / left if stopped is None else stopped
         rejected = stopped is None and p <= own
