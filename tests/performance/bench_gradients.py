@@ -40,7 +40,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--ways", nargs="+", default=["hooks-last", "hooks", "vmap", "loop"])
+    parser.add_argument("--ways", nargs="+", default=["hooks", "vmap", "loop"])
     parser.add_argument("--chunks", type=int, nargs="+", default=[0], help="rows a pass; 0: as the bench chooses")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)

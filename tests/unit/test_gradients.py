@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_refused_before_the_first_pass() -> None:
 
 def test_another_way_keeps_to_the_bound_too() -> None:
     problem, lent = own(Functional)
-    hooks, vmap = (plan(problem, 40, way).bytes for way in ("hooks-last", "vmap"))
+    hooks, vmap = (plan(problem, 40, way).bytes for way in ("hooks", "vmap"))
     assert hooks < vmap
     with pytest.raises(BenchError, match="raise memory"):
         collect(problem, lent, torch.arange(40), Ask(40), bound=vmap - 1)

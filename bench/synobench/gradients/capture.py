@@ -36,12 +36,6 @@ def supported(problem: Problem) -> bool:
     return named == set(problem.weights) and all(_known(layer) for _, layer in owners)
 
 
-def by_hooks_last(problem: Problem, inputs: Tensor, labels: Tensor) -> Found:
-    """Do as `by_hooks`, with the images' channels innermost: faster, where the network takes that."""
-    laid = inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
-    return by_hooks(problem, laid, labels)
-
-
 def by_hooks(problem: Problem, inputs: Tensor, labels: Tensor) -> Found:
     """Take one forward and one backward pass over all rows; yield each layer's gradients by rows as they are made."""
     rows = inputs.shape[0] // problem.size

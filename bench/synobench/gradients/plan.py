@@ -10,12 +10,12 @@ from torch import Tensor
 
 from synobench.errors import BenchError, nearest
 from synobench.feed import Feed
-from synobench.gradients.capture import by_hooks, by_hooks_last, supported
+from synobench.gradients.capture import by_hooks, supported
 from synobench.gradients.matrix import Span
 from synobench.gradients.ways import Found, Problem, by_loop, by_vmap
 
 Way = Callable[[Problem, Tensor, Tensor], Found]
-WAYS: dict[str, Way] = {"hooks-last": by_hooks_last, "hooks": by_hooks, "vmap": by_vmap, "loop": by_loop}
+WAYS: dict[str, Way] = {"hooks": by_hooks, "vmap": by_vmap, "loop": by_loop}
 """How the gradients of many rows may be found, the fastest first."""
 
 CHUNK_BYTES = 64 << 20
@@ -121,9 +121,9 @@ def plan(problem: Problem, rows: int, way: str = "auto") -> Plan:
     """
     if way not in (*WAYS, "auto"):
         raise BenchError(f"per-sample gradients cannot be had by {way!r}{nearest(way, (*WAYS, 'auto'))}")
-    chosen = way if way != "auto" else "hooks-last" if supported(problem) else "vmap"
+    chosen = way if way != "auto" else "hooks" if supported(problem) else "vmap"
     sizes = [4 * weight.numel() for weight in problem.weights.values()]
     # Hooks hold the gradients of one layer at a time, the others those of all.
-    held = max(sizes) if chosen.startswith("hooks") else sum(sizes)
+    held = max(sizes) if chosen == "hooks" else sum(sizes)
     chunk = max(1, min(rows, IMAGES // problem.size, CHUNK_BYTES // held))
     return Plan(chosen, sum(sizes) // 4, rows, chunk, rows * sum(sizes) + 2 * chunk * held)
