@@ -17,9 +17,6 @@ from torch import Tensor
 
 from synobench_chita.quadratic import CHUNK, Quadratic
 
-TILE = 256
-"""Columns of a Gram matrix that are multiplied at a time: only tiles on and above the diagonal are."""
-
 
 @dataclass(frozen=True)
 class Dual:
@@ -69,19 +66,17 @@ def gram(problem: Quadratic, places: Tensor) -> Tensor:
     """Return A_S A_S' [m, m], float64, over the weights at `places`: products in the matrix's type, sums in float64."""
     out = torch.zeros(problem.rows, problem.rows, dtype=torch.float64, device=problem.matrix.device)
     for part in torch.split(places, CHUNK):
-        add_products(out, problem.matrix[part])
-    return mirrored(out)
+        out += inner(problem.matrix[part])
+    return out
 
 
-def add_products(out: Tensor, rows: Tensor) -> None:
-    """Add rows' rows [m, m], for rows [k, m], to the tiles of `out` on and above its diagonal."""
-    for at in range(0, rows.shape[1], TILE):
-        out[at : at + TILE, at:] += (rows[:, at : at + TILE].T @ rows[:, at:]).double()
-
-
-def mirrored(upper: Tensor) -> Tensor:
-    """Return the symmetric matrix whose upper half is given."""
-    return upper.triu() + upper.triu(1).T
+def inner(rows: Tensor) -> Tensor:
+    """Return rows' rows [m, m] for rows [k, m]."""
+    if rows.device.type != "cpu":
+        return rows.T @ rows
+    # NumPy sees that both factors are one matrix and computes half of the product.
+    found = rows.numpy()
+    return torch.from_numpy(found.T @ found)
 
 
 def backsolve(problem: Quadratic, support: Tensor) -> Dual:

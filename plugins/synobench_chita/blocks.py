@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from synobench_chita.backsolve import inner
 from synobench_chita.quadratic import Quadratic
 
 
@@ -42,21 +43,22 @@ def _solve(problem: Quadratic, kept: Tensor, block: slice) -> Tensor:
     weights = torch.zeros_like(dense)
     places = kept.nonzero().view(-1)
     if places.numel():
-        rows = problem.matrix[block].double()
-        removed = rows.T @ torch.where(kept, 0.0, dense)
-        weights[places] = dense[places] + _change(rows[places], removed, linear[places], problem.ridge)
+        rows = problem.matrix[block]
+        removed = torch.where(kept, 0.0, dense).to(rows.dtype) @ rows
+        weights[places] = dense[places] + _change(
+            rows[places].double(), removed.double(), linear[places], problem.ridge
+        )
     return weights
 
 
 def _change(rows: Tensor, removed: Tensor, linear: Tensor, ridge: float) -> Tensor:
     r"""Return d [k] with :math:`(A_S^T A_S + n\lambda I) d = A_S^T A_Z \bar w_Z - h_S`, by the smaller system."""
-    count, samples = rows.shape
-    if count <= samples:
-        eye = torch.eye(count, dtype=rows.dtype, device=rows.device)
-        factor = torch.linalg.cholesky(rows @ rows.T + ridge * eye)
-        return torch.cholesky_solve((rows @ removed - linear).unsqueeze(1), factor).squeeze(1)
-    eye = torch.eye(samples, dtype=rows.dtype, device=rows.device)
-    factor = torch.linalg.cholesky(rows.T @ rows + ridge * eye)
+    if len(rows) <= rows.shape[1]:
+        return _solved(inner(rows.T), ridge, rows @ removed - linear)
     shift = linear / ridge
-    dual = torch.cholesky_solve((removed + shift @ rows).unsqueeze(1), factor).squeeze(1)
-    return rows @ dual - shift
+    return rows @ _solved(inner(rows), ridge, removed + shift @ rows) - shift
+
+
+def _solved(products: Tensor, ridge: float, right: Tensor) -> Tensor:
+    products.diagonal().add_(ridge)
+    return torch.cholesky_solve(right.unsqueeze(1), torch.linalg.cholesky(products)).squeeze(1)
