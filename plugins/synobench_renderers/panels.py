@@ -11,6 +11,7 @@ from synobench.board import Board, Network
 from synobench.board.figures import plain
 from synobench.board.rows import Row
 from synobench.stats import Estimate
+from synobench_renderers.legend import LINE, SMALL, draw, laid, wrapped
 from synobench_renderers.scales import Scale, Ticks, accuracies
 from synobench_renderers.sheet import BACK, Sheet, breadth, cut
 from synobench_renderers.styles import CONTROL, CONTROL_NAME, FAINT, INK, PAPER, Style, Styles
@@ -22,7 +23,7 @@ SCREEN, PRINT = (330.0, 240.0), (221.0, 178.0)
 """Width and height of a panel: two stand side by side on a page on the screen, or within 16 cm of paper, unscaled."""
 
 _MARGINS = 50.0, 14.0, 40.0, 26.0  # left, right, bottom, top
-_EDGE, _LINE, _SMALL = 6.0, 14.0, 7.5
+_EDGE = 6.0
 
 Span = tuple[float, float, float]
 """Middle, lower and upper end."""
@@ -111,9 +112,9 @@ def picture(
     shown = able[:MOST]
     columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 or panel == PRINT else 3
     width = columns * panel[0] + 2 * _EDGE
-    legend = _laid(_keys(shown, kind, styles), width - 2 * _EDGE)
-    notes = _wrapped(_notes(kind, len(able) - len(shown)), width - 2 * _EDGE - 10) if shown else []
-    below = _LINE * (len(legend) + len(notes)) + 2 * _EDGE
+    legend = laid(_keys(shown, kind, styles), width - 2 * _EDGE)
+    notes = wrapped(_notes(kind, len(able) - len(shown)), width - 2 * _EDGE - 10) if shown else []
+    below = LINE * (len(legend) + len(notes)) + 2 * _EDGE
     height = max(1, math.ceil(len(shown) / columns)) * panel[1] + below
     sheet = Sheet(width, height, f"{kind.title}: {plain(board.suite.name)}")
     for i, network in enumerate(shown):
@@ -122,9 +123,9 @@ def picture(
         _panel(sheet, box, network, (board, kind, styles))
     if not shown:
         sheet.text((width / 2, height / 2), kind.empty, across="center", size=9)
-    _legend(sheet, legend, below - _EDGE - _LINE / 2)
+    draw(sheet, legend, (_EDGE + 10, below - _EDGE - LINE / 2))
     for i, note in enumerate(reversed(notes)):
-        sheet.text((_EDGE + 10, _EDGE + 3 + i * _LINE), note, size=_SMALL)
+        sheet.text((_EDGE + 10, _EDGE + 3 + i * LINE), note, size=SMALL)
     return sheet
 
 
@@ -137,17 +138,6 @@ def _keys(networks: Sequence[Network], kind: Kind, styles: Styles) -> list[tuple
 def _notes(kind: Kind, left_out: int) -> str:
     further = f" {left_out} further networks are not drawn." if left_out else ""
     return f"Means over seeds with Student-t 95 % intervals; hollow: too few seeds to be ranked{kind.note}.{further}"
-
-
-def _wrapped(text: str, room: float) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if breadth(longer, _SMALL) <= room:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
 
 
 def _panel(sheet: Sheet, box: Box, network: Network, drawing: tuple[Board, Kind, Styles]) -> None:
@@ -193,7 +183,7 @@ def _up(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float]) -> None
 
     def apart(ticks: Ticks) -> bool:
         heights = sorted(to(scale.place(tick)) for tick in ticks)
-        return all(b - a >= _LINE for a, b in itertools.pairwise(heights))
+        return all(b - a >= LINE for a, b in itertools.pairwise(heights))
 
     for tick in scale.fitted(lambda p: ends[0] <= p <= ends[1], apart):
         y = to(scale.place(tick))
@@ -244,26 +234,6 @@ def _stairs(sheet: Sheet, box: Box, front: Sequence[Point]) -> None:
     for point in front:
         spots += [(point.across[0], spots[-1][1]), point.spot]
     sheet.line([*spots, (box.right, spots[-1][1])], INK, 1.2)
-
-
-def _laid(keys: Sequence[tuple[str, Style]], room: float) -> list[list[tuple[float, str, Style]]]:
-    """Return the legend's rows: each entry with its place from the left, in columns of one width."""
-    texts = [(cut(plain(name), room - 40), style) for name, style in keys]
-    column = max((breadth(text) + 40 for text, _ in texts), default=room)
-    columns = max(1, min(len(texts), int(room // column)))
-    rows = [texts[i : i + columns] for i in range(0, len(texts), columns)]
-    return [[(i * column, text, style) for i, (text, style) in enumerate(row)] for row in rows]
-
-
-def _legend(sheet: Sheet, rows: Sequence[Sequence[tuple[float, str, Style]]], top: float) -> None:
-    for line, row in enumerate(rows):
-        y = top - line * _LINE
-        for place, text, style in row:
-            left = _EDGE + 10 + place
-            control = style is CONTROL
-            sheet.line([(left, y), (left + 20, y)], style.colour, 0.7 if control else 1.3, style.dashes)
-            sheet.mark((left + 10, y), style.marker, 9.0 if control else 5.0, style.colour, style.colour)
-            sheet.text((left + 25, y), text, up="center")
 
 
 def _span(estimate: Estimate | None, scale: Scale) -> Span:

@@ -14,10 +14,12 @@ from synobench_renderers.styles import FAINT, INK, Style, styles
 
 _AXIS, _SIDE, _LINE, _BAR, _EDGE = 260.0, 210.0, 15.0, 7.0, 8.0
 
+_BARS = "Bars join entries that exact signed-rank tests, pair by pair under Holm's step-down, do not set apart."
+
 
 def of_board(board: Board) -> Sheet | None:
     """Return the diagram of a board; None where its blocks are too few for any test."""
-    found = getattr(board, "across", None)
+    found = board.across
     return None if found is None else diagram(found.ranks, found.cliques, found.says(), styles(board.networks))
 
 
@@ -38,7 +40,7 @@ def diagram(
     side = max(breadth(f"{text}  {fixed(ranks[name])}") for name, text in names.items()) + 12
     bars = _levels([sorted(ranks[name] for name in clique) for clique in cliques if len(clique) > 1])
     depth = _BAR * (1 + max((level for level, _, _ in bars), default=-1)) + 8
-    height = 40 + depth + _LINE * half + 20
+    height = 40 + depth + _LINE * half + 32
     sheet = Sheet(2 * (_EDGE + side) + _AXIS, height, "Mean ranks across blocks")
     left, top = _EDGE + side, height - 34
 
@@ -62,7 +64,8 @@ def diagram(
         sheet.mark((x, top), style.marker, 5.0, style.colour, style.colour)
         told = f"{names[name]}  {fixed(ranks[name])}" if first else f"{fixed(ranks[name])}  {names[name]}"
         sheet.text((edge + (-3 if first else 3), y), told, across="right" if first else "left", up="center")
-    sheet.text((_EDGE, _EDGE), cut(note, sheet.width - 2 * _EDGE, 7.5), size=7.5)
+    for line, told in enumerate((_BARS, note)):
+        sheet.text((_EDGE, _EDGE + 12 * line), cut(told, sheet.width - 2 * _EDGE, 7.5), size=7.5)
     return sheet
 
 

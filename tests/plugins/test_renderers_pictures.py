@@ -100,8 +100,8 @@ def test_no_two_texts_touch_and_none_leaves_the_sheet(kind: Any, name: Any, pane
 def test_every_point_and_line_stays_on_the_sheet(kind: Any, boards: Any) -> None:
     for board in boards.values():
         sheet = sheet_of(kind, board)
-        spots = [spot for lines in sheet._lines.values() for line, _, _ in lines for spot in line]
-        spots += [spot for marks in sheet._marks.values() for spot, _, _ in marks]
+        spots = [spot for lines in sheet._lines.values() for line in lines for spot in line]
+        spots += [spot for marks in sheet._marks.values() for spot in marks]
         assert all(0 <= x <= sheet.width and 0 <= y <= sheet.height for x, y in spots)
 
 
@@ -120,7 +120,7 @@ def test_an_entry_looks_the_same_in_every_picture_and_no_two_look_alike(boards: 
 
     assert len(found) == len(set(found.values())) == 12
     for kind in KINDS:
-        marks = {(s, c) for (s, _), held in sheet_of(kind, boards["twelve"])._marks.items() for _, c, _ in held}
+        marks = {(mark.shape, mark.colour) for mark in sheet_of(kind, boards["twelve"])._marks}
         assert {(style.marker, style.colour) for style in found.values()} <= marks
 
 
@@ -137,7 +137,7 @@ def test_points_stand_by_their_figures(demo: Any) -> None:
         rows = [row for row in demo.networks[0].rows if row.label == "random"]
         sheet = sheet_of(kind, demo)
         look = styles(demo.networks)["random"]
-        spots = [s for (shape, size), held in sheet._marks.items() for s, c, _ in held if shape == look.marker][:3]
+        spots = next(held for mark, held in sheet._marks.items() if mark.shape == look.marker)[:3]
         by_x = sorted(rows, key=lambda row: getattr(row, figure).mean)
         by_y = sorted(rows, key=lambda row: row.accuracy.mean)
         assert [sorted(spots).index(s) for s in sorted(spots, key=lambda s: s[1])] == [by_x.index(r) for r in by_y]
@@ -145,8 +145,8 @@ def test_points_stand_by_their_figures(demo: Any) -> None:
 
 def test_the_front_is_what_no_other_point_beats(demo: Any) -> None:
     sheet = sheet_of("pareto", demo)
-    large = [spot for (_, size), held in sheet._marks.items() for spot, _, _ in held if size == 5.0 and spot[1] > 100]
-    small = [spot for (_, size), held in sheet._marks.items() for spot, _, _ in held if size == 2.6]
+    large = [spot for mark, held in sheet._marks.items() for spot in held if mark.size == 5.0 and spot[1] > 100]
+    small = [spot for mark, held in sheet._marks.items() for spot in held if mark.size == 2.6]
 
     assert large
     assert small
@@ -165,10 +165,9 @@ def test_cost_is_told_in_seconds_within_one_machine_and_in_passes_over_several(b
 
 def test_entries_without_seeds_enough_are_hollow_and_without_intervals(boards: Any) -> None:
     sheet = sheet_of("synops", boards["few"])
-    fills = {fill for (_, size), held in sheet._marks.items() for spot, _, fill in held if spot[1] > 100}
 
-    assert fills == {PAPER}
-    assert not [line for held in sheet._lines.values() for line, _, width in held if width == 0.9]
+    assert {mark.fill for mark, held in sheet._marks.items() if any(y > 100 for _, y in held)} == {PAPER}
+    assert not [stroke for stroke in sheet._lines if stroke.width == 0.9]
 
 
 def test_a_dozen_panels_at_most(demo: Any) -> None:
@@ -241,14 +240,25 @@ def test_the_renderers_are_what_the_sheets_say(demo: Any) -> None:
     assert entries["ranks-pdf"].load()(demo) is None
 
 
+def test_six_networks_have_a_diagram_of_ranks() -> None:
+    entries = {entry.name: entry for entry in synobench_renderers.synobench_renderers()}
+    networks = [(f"data-{i}", "mlp") for i in range(6)]
+    board = board_of(make_records(MEANS, TARGETS, range(3), networks))
+    svg = entries["ranks-svg"].load()(board)
+
+    assert board.across.says() in texts_of(svg)
+    assert {text.split("  ")[0] for text in texts_of(svg)} >= {"magnitude", "obd"}
+    assert entries["ranks-pdf"].load()(board).startswith(b"%PDF")
+
+
 RANKED = {name: {str(i): 10 * place + (i * 7 + place * 3) % 15 for i in range(8)} for place, name in enumerate("abcde")}
 
 
 def test_ranks_stand_in_their_order_with_a_bar_a_clique() -> None:
     found = across({f"entry-{name}": values for name, values in RANKED.items()})
     sheet = diagram(found.ranks, found.cliques, found.says(), {})
-    marks = [spot for held in sheet._marks.values() for spot, _, _ in held]
-    bars = [line for held in sheet._lines.values() for line, _, width in held if width == 3.0]
+    marks = [spot for held in sheet._marks.values() for spot in held]
+    bars = [line for stroke, held in sheet._lines.items() for line in held if stroke.width == 3.0]
 
     assert [x for x, _ in marks] == sorted(x for x, _ in marks)
     assert len(bars) == sum(len(clique) > 1 for clique in found.cliques) > 0
