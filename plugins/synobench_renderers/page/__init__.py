@@ -17,7 +17,7 @@ from synobench.board.figures import plain
 from synobench.board.labels import target_order
 from synobench.board.rows import Row
 from synobench.board.sources import made_at
-from synobench_renderers.page.blocks import section, sentence
+from synobench_renderers.page.blocks import parts, section, sentence
 from synobench_renderers.page.chart import shapes
 from synobench_renderers.page.columns import Column, columns, families
 from synobench_renderers.styles import styles
@@ -42,7 +42,7 @@ def page(board: Board) -> str:
         shapes=shapes(),
         sections=[section(network, board, heads, looks, places) for network in board.networks],
         reading=list(map(sentence, prose.reading(board))),
-        lists=[(title, list(map(sentence, items))) for title, items in _lists(board) if items],
+        parts=parts(board),
         definitions=[(plain(name), sentence(text)) for name, text in sorted(board.suite.definitions.items())],
         command=prose.command(board),
     )
@@ -96,15 +96,6 @@ def _choices(networks: Sequence[Network], rows: Sequence[Row]) -> list[tuple[str
         ("data", list(dict.fromkeys(plain(network.dataset) for network in networks))),
         ("network", sorted({plain(network.model) for network in networks})),
         ("target", sorted(aimed, key=lambda label: target_order(aimed[label]))),
-    ]
-
-
-def _lists(board: Board) -> list[tuple[str, list[str]]]:
-    return [
-        ("Failures", prose.failures(board)),
-        ("Left out", list(board.notes)),
-        ("Entries in full", [f"{label}: {full}" for label, full in prose.entries(board)]),
-        ("Machines", prose.machines(board)),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -34,7 +34,43 @@ class Section:
     caveats: Sequence[Markup]
     published: Markup | None
     notes: Sequence[str]
-    details: Sequence[Markup]
+    over: Markup | None
+    folds: Sequence[tuple[str, Sequence[Markup]]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands on the page of the board as a whole: sentences, tables, and tables that open on demand."""
+
+    title: str
+    told: Sequence[Markup] = ()
+    tables: Sequence[Markup] = ()
+    summary: str = ""
+    more: Sequence[Markup] = ()
+
+
+def parts(board: Board) -> list[Part]:
+    """Return the parts of a board that have something to say."""
+    lists = [
+        ("Failures", prose.failures(board)),
+        ("Left out", board.notes),
+        ("Entries in full", [f"{label}: {full}" for label, full in prose.entries(board)]),
+        ("Machines", prose.machines(board)),
+    ]
+    told = (Part(title, list(map(sentence, items))) for title, items in lists if items)
+    return [*_across(board), *_checklists(board), *told]
+
+
+def _across(board: Board) -> Iterator[Part]:
+    told, tables = prose.across(board), cells.across_tables(board)
+    if told or tables:
+        yield Part("Across networks", list(map(sentence, told)), list(map(table, tables)))
+
+
+def _checklists(board: Board) -> Iterator[Part]:
+    if board.checklists:
+        more = [table(cells.checklist_items(board))]
+        yield Part("Checklist", [sentence(prose.CHECKLIST)], [table(cells.checklists(board))], "Item by item", more)
 
 
 def section(
@@ -65,7 +101,8 @@ def section(
         caveats=list(map(sentence, network.caveats)),
         published=table(told, label) if told.rows else None,
         notes=[plain(note) for note in cells.notes(network)],
-        details=[table(held, label) for held in _seconds(network)],
+        over=table(curves, label) if (curves := cells.curves(network)).rows else None,
+        folds=[(summary, [table(held, label) for held in tables]) for summary, tables in _folds(network) if tables],
     )
 
 
@@ -122,14 +159,16 @@ def _framed(kind: str, caption: str, names: Markup, body: Markup) -> Markup:
     """Set a table in a frame that scrolls, by the keyboard too."""
     return Markup(
         '<div class="scroll" role="region" tabindex="0" aria-label="{1}">\n<table class="{0}">\n'
-        "<caption>{1}</caption>\n"
+        "<caption><span>{1}</span></caption>\n"
         "<thead><tr>{2}</tr></thead>\n<tbody>\n{3}\n</tbody>\n</table>\n</div>"
     ).format(kind, caption, names, body)
 
 
-def _seconds(network: Network) -> list[Table]:
-    """Return the seconds where they ran on several machines, which one column must not hold together."""
-    return cells.seconds(network) if len(network.machines) > 1 else []
+def _folds(network: Network) -> Iterator[tuple[str, list[Table]]]:
+    """Return the tables that open on demand, by what is said of them."""
+    yield "Comparisons in full", [held for held in [cells.verdicts(network)] if held.rows]
+    # Seconds of several machines must not stand in one column.
+    yield "Seconds, machine by machine", cells.seconds(network) if len(network.machines) > 1 else []
 
 
 def _axes(network: Network, board: Board) -> list[Axes]:

@@ -6,19 +6,20 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from synobench.board import Network, figures
 from synobench.board.figures import plain
 from synobench.board.rows import Row
 from synobench.stats import Estimate
+from synobench_renderers.page.columns import clean
 from synobench_renderers.scales import Scale, Ticks
 from synobench_renderers.styles import COLOURS, CONTROL, CONTROL_NAME, MARKERS, Style
 
-WIDTH, HEIGHT = 400.0, 270.0
+WIDTH, HEIGHT = 400.0, 275.0
 """The size of a chart, in units of which a line of text takes 11."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, WIDTH - 12.0, 12.0, HEIGHT - 38.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, WIDTH - 12.0, 22.0, HEIGHT - 38.0
 _LETTER = 6.2
 
 SHAPES: Mapping[str, str] = {
@@ -57,8 +58,8 @@ class Axes:
 
 def shapes() -> Markup:
     """Return the markers' outlines, which every chart of the page refers to."""
-    held = Markup("").join(Markup('<path id="m{}" d="{}"/>').format(_shape(m), SHAPES[m]) for m in (*MARKERS, "*"))
-    return Markup('<svg class="shapes" aria-hidden="true" focusable="false"><defs>{}</defs></svg>').format(held)
+    held = "".join(f'<path id="m{_shape(marker)}" d="{path}"/>' for marker, path in SHAPES.items())
+    return Markup(f'<svg class="shapes" aria-hidden="true"><defs>{held}</defs></svg>')
 
 
 def chart(network: Network, axes: Axes, looks: Mapping[str, Style], places: Mapping[int, int]) -> Markup:
@@ -80,11 +81,9 @@ def chart(network: Network, axes: Axes, looks: Mapping[str, Style], places: Mapp
         _line(held, [_spot(spans[id(row)], x, y) for row in held], looks.get(name, CONTROL), places)
         for name, held in sorted(lines.items())
     ]
-    name = plain(f"{axes.title}: {network.label}")
-    body = Markup("").join([_frame(axes, x, y), *drawn])
-    return Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">\n{}</svg>').format(
-        WIDTH, HEIGHT, name, body
-    )
+    name = escape(plain(f"{axes.title}: {network.label}"))
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{name}">'
+    return Markup("\n".join([head, _frame(axes, x, y), *drawn, "</svg>"]))
 
 
 def legend(network: Network, looks: Mapping[str, Style]) -> Markup:
@@ -92,11 +91,14 @@ def legend(network: Network, looks: Mapping[str, Style]) -> Markup:
     names = sorted({row.label for row in network.rows if row.runs and not row.control})
     held = [(name, looks[name]) for name in names]
     held += [(CONTROL_NAME, CONTROL)] if any(row.control and row.runs for row in network.rows) else []
-    item = Markup(
-        '<li><svg viewBox="-12 -8 24 16" aria-hidden="true" class="{}"><path d="M-11 0h22"{}/>{}</svg>{}</li>'
-    )
-    items = [item.format(_colour(s), _dashed(s), _use(s, 0, 0), plain(name)) for name, s in held]
-    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
+    items = "".join(_named(style, name) for name, style in held)
+    return Markup(f'<ul class="legend">{items}</ul>')
+
+
+def _named(style: Style, name: str) -> str:
+    line = f'<path d="M-11 0h22"{_dashed(style)}/>{_use(style, 0, 0)}</use>'
+    kind = _colour(style)
+    return f'<li><svg viewBox="-12 -8 24 16" aria-hidden="true" class="{kind}">{line}</svg>{escape(plain(name))}</li>'
 
 
 def _span(estimate: Estimate | None, scale: Scale) -> Span:
@@ -125,23 +127,22 @@ def _spot(spans: tuple[Span, Span], x: Fit, y: Fit) -> tuple[Span, Span]:
     return (x(a), x(b), x(c)), (y(d), y(e), y(f))
 
 
-def _line(rows: Sequence[Row], spots: Sequence[tuple[Span, Span]], style: Style, places: Mapping[int, int]) -> Markup:
+def _line(rows: Sequence[Row], spots: Sequence[tuple[Span, Span]], style: Style, places: Mapping[int, int]) -> str:
     """Return one entry: its line, its intervals and its points."""
     path = "M" + "L".join(f"{x[0]:.1f} {y[0]:.1f}" for x, y in spots)
     if rows[0].control:
         path = f"M{_LEFT:g} {spots[0][1][0]:.1f}H{_RIGHT:g}"
-    points = [_point(row, x, y, style, places[id(row)]) for row, (x, y) in zip(rows, spots, strict=True)]
-    return Markup('<g class="{}"><path class="line" d="{}"{}/>\n{}\n</g>\n').format(
-        _colour(style) + (" control" if rows[0].control else ""), path, _dashed(style), Markup("\n").join(points)
-    )
+    points = (_point(row, x, y, style, places[id(row)]) for row, (x, y) in zip(rows, spots, strict=True))
+    kind = _colour(style) + (" control" if rows[0].control else "")
+    line = f'<path class="line" d="{path}"{_dashed(style)}/>'
+    return "\n".join([f'<g class="{kind}">{line}', *points, "</g>"])
 
 
-def _point(row: Row, x: Span, y: Span, style: Style, place: int) -> Markup:
-    """Return a point with its intervals, where it has seeds enough to show them."""
+def _point(row: Row, x: Span, y: Span, style: Style, place: int) -> str:
+    """Return a point behind its intervals, which it has where there are seeds enough."""
     bars = _bars(x, y) if row.enough else ""
-    few = "" if row.enough else ' class="few"'
-    mark = _use(style, x[0], y[0], f' data-r="{place}"{few}', end="")
-    return Markup("{}{}<title>{}</title></use>").format(Markup(f'<path class="bars" d="{bars}"/>'), mark, told(row))
+    more = f' data-r="{place}"' + ("" if row.enough else ' class="few"')
+    return f'<path class="bars" d="{bars}"/>{_use(style, x[0], y[0], more)}<title>{escape(told(row))}</title></use>'
 
 
 def _bars(x: Span, y: Span) -> str:
@@ -155,21 +156,24 @@ def told(row: Row) -> str:
     lines += [f"{figures.amount(row.synops)} SynOps"] if row.synops else []
     lines += [f"{figures.sparsity(row.sparsity)} % sparsity"] if row.sparsity else []
     lines += [f"{figures.count(row)} seed{'s' if len(row.runs) > 1 else ''}"]
-    return "\n".join(plain(line) for line in lines if line)
+    return "\n".join(clean(line) for line in lines if line)
 
 
-def _frame(axes: Axes, x: Fit, y: Fit) -> Markup:
+def _frame(axes: Axes, x: Fit, y: Fit) -> str:
     """Return grid, ticks and the words of both axes."""
     across, up = _ticks(axes.across, x, _wide), _ticks(axes.up, y, _high)
     grid = "".join(f"M{p:.1f} {_TOP:g}V{_BOTTOM:g}" for p, _ in across)
     grid += "".join(f"M{_LEFT:g} {p:.1f}H{_RIGHT:g}" for p, _ in up)
-    texts = [Markup('<text x="{:.1f}" y="{:g}">{}</text>').format(p, _BOTTOM + 14, t) for p, t in across]
-    texts += [Markup('<text class="up" x="{:g}" y="{:.1f}">{}</text>').format(_LEFT - 5, p + 4, t) for p, t in up]
-    words = _words(axes.label, axes.across)
-    texts += [Markup('<text x="{:g}" y="{:g}">{}</text>').format((_LEFT + _RIGHT) / 2, HEIGHT - 6, words)]
-    return Markup('<path class="grid" d="{}"/><g class="ticks" aria-hidden="true">{}</g>\n').format(
-        grid, Markup("").join(texts)
-    )
+    texts = [_text(p, _BOTTOM + 14, t) for p, t in across]
+    texts += [_text(_LEFT - 5, p + 4, t, "up") for p, t in up]
+    texts += [_text((_LEFT + _RIGHT) / 2, HEIGHT - 6, _words(axes.label, axes.across), "name")]
+    texts += [_text(4, 12, _words("top-1 %", axes.up), "name start")]
+    return f'<path class="grid" d="{grid}"/><g aria-hidden="true">{"".join(texts)}</g>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{named}>{escape(text)}</text>'
 
 
 def _words(label: str, scale: Scale) -> str:
@@ -195,8 +199,9 @@ def _high(ticks: Sequence[tuple[float, str]]) -> bool:
     return all(abs(b[0] - a[0]) > 15 for a, b in itertools.pairwise(ticks))
 
 
-def _use(style: Style, x: float, y: float, more: str = "", *, end: str = "</use>") -> Markup:
-    return Markup(f'<use href="#m{_shape(style.marker)}" x="{x:.1f}" y="{y:.1f}"{more}>{end}')
+def _use(style: Style, x: float, y: float, more: str = "") -> str:
+    """Return an open element that sets a marker at a place."""
+    return f'<use href="#m{_shape(style.marker)}" x="{x:.1f}" y="{y:.1f}"{more}>'
 
 
 def _shape(marker: str) -> int:
@@ -207,6 +212,6 @@ def _colour(style: Style) -> str:
     return f"s{COLOURS.index(style.colour)}" if style.colour in COLOURS else "ink"
 
 
-def _dashed(style: Style) -> Markup:
+def _dashed(style: Style) -> str:
     dashes = " ".join(f"{length:g}" for length in style.dashes)
-    return Markup(' stroke-dasharray="{}"').format(dashes) if dashes else Markup("")
+    return f' stroke-dasharray="{dashes}"' if dashes else ""

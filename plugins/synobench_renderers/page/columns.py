@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from synobench.board import Board, Network, figures
+from synobench.board import Board, Network, figures, findings
 from synobench.board.figures import GAP, plain
 from synobench.board.rows import Row
-from synobench.board.runs import PHASES
+from synobench.board.runs import PHASES, Run
 from synobench.stats import Estimate
 from synobench.twins import KINDS
 
@@ -43,7 +43,8 @@ class Column:
 def columns(board: Board) -> list[Column]:
     """Return the columns of a board; a figure that no row of it has gets none."""
     family = families(row.detail for network in board.networks for row in network.rows)
-    return [*_names(family), *_scores(), *_gains(board), *_sizes(board), *_rest(), *_further(board), *_costs(board)]
+    told = [_accuracy(), *_verdicts(board), *_gains(board), *_sizes(board)]
+    return [*_names(family), *told, *_rest(), *_further(board), *_costs(board)]
 
 
 def families(details: Iterable[str]) -> dict[str, str]:
@@ -64,7 +65,7 @@ def _begins(name: str, short: str) -> bool:
 def _names(family: Mapping[str, str]) -> list[Column]:
     return [
         Column("#", "place by mean accuracy within a target", _place),
-        Column("entry", "the pruner", lambda row, _: row.label, words=True),
+        Column("entry", "the pruner", _entry, words=True),
         Column("family", "pruners of one name", lambda row, _: family[row.detail], words=True, shown=False),
         Column("target", "what was asked of it", lambda row, _: row.target_label, words=True),
     ]
@@ -74,11 +75,29 @@ def _place(row: Row, _: Network) -> str:
     return "" if row.control else str(row.rank or GAP)
 
 
-def _scores() -> list[Column]:
+def _entry(row: Row, _: Network) -> str:
+    """Return the label, which may break before its parameters and behind each of them."""
+    text = str(escape(clean(row.label)))
+    return Markup(text.replace("[", "<wbr>[").replace(",", ",<wbr>"))
+
+
+def _accuracy() -> Column:
+    about = "test accuracy, mean ± 95 % interval over seeds"
+    return Column("top-1 %", about, lambda row, _: figures.accuracy(row))
+
+
+def _verdicts(board: Board) -> list[Column]:
+    told = any(row.verdict for network in board.networks for row in network.rows)
+    about = "against the reference entry at the same target"
     return [
-        Column("top-1 %", "test accuracy, mean ± 95 % interval over seeds", lambda row, _: figures.accuracy(row)),
+        *([Column("verdict", about, _verdict, words=True)] if told else []),
         Column("to dense", "difference to the dense control, in points", _to_dense),
     ]
+
+
+def _verdict(row: Row, network: Network) -> str:
+    reference = network.reference == row.label and not row.verdict
+    return "reference" if reference and not row.control else findings.verdict(row.verdict)
 
 
 def _to_dense(row: Row, _: Network) -> str:
@@ -88,13 +107,11 @@ def _to_dense(row: Row, _: Network) -> str:
 def _gains(board: Board) -> list[Column]:
     held = {kind for network in board.networks for row in network.rows for kind in row.twins}
     about = "gain over {} pruning at its own layer-wise sparsities, in points"
-    return [
-        Column(f"over {k} twin", about.format(k), functools.partial(_gain, k), words=True) for k in KINDS if k in held
-    ]
+    return [Column(f"over {k} twin", about.format(k), _gain(k), words=True) for k in KINDS if k in held]
 
 
-def _gain(kind: str, row: Row, _: Network) -> str:
-    return figures.gain(row.twins.get(kind))
+def _gain(kind: str) -> Cell:
+    return lambda row, _: figures.gain(row.twins.get(kind))
 
 
 def _sizes(board: Board) -> list[Column]:
@@ -120,10 +137,11 @@ def _remarks(row: Row, _: Network) -> str:
 
 def _records(row: Row, _: Network) -> str:
     """Link each seed to its record."""
-    link = Markup('<a href="{}/{}/{}/{}.json">{}</a>')
-    return Markup(" ").join(
-        link.format(RECORDS, run.inputs["suite"]["name"], run.key[:2], run.key, run.seed) for run in row.runs
-    )
+    return Markup(" ".join(f'<a href="{_address(run)}">{run.seed}</a>' for run in row.runs))
+
+
+def _address(run: Run) -> str:
+    return f"{RECORDS}/{quote(str(run.inputs['suite']['name']))}/{quote(run.key[:2])}/{quote(run.key)}.json"
 
 
 def _further(board: Board) -> list[Column]:
@@ -136,13 +154,13 @@ def _further(board: Board) -> list[Column]:
 
 
 def _column(name: str) -> Column:
-    about = "a counter's figure a sample" if "." in name else "a metric"
+    about = "a sample" if "." in name else ""
     return Column(plain(name), about, lambda row, _: figures.amount(row.columns.get(name)), shown=False)
 
 
 def _costs(board: Board) -> list[Column]:
     made = [Column(f"{p} passes", f"forward / backward passes: {p}", _passes(p), shown=False) for p in PHASES]
-    if all(len(network.machines) < 2 for network in board.networks):
+    if all(len(row.seconds) < 2 for network in board.networks for row in network.rows) and len(board.machines) == 1:
         made += [Column(f"{p} s", f"seconds: {p}", _seconds(p), shown=False) for p in PHASES]
     return made
 
@@ -155,8 +173,8 @@ def _passes(phase: str) -> Cell:
 
 
 def _seconds(phase: str) -> Cell:
-    def cell(row: Row, network: Network) -> str:
-        return _time(row.seconds.get(network.machines[0], {}).get(phase) if network.machines else None)
+    def cell(row: Row, _: Network) -> str:
+        return _time(next(iter(row.seconds.values()))[phase]) if row.seconds else GAP
 
     return cell
 
@@ -168,4 +186,9 @@ def _time(estimate: Estimate | None) -> str:
 def written(column: Column, row: Row, network: Network) -> str:
     """Return a cell as HTML."""
     text = column.cell(row, network)
-    return str(text if isinstance(text, Markup) else escape(text if text.isprintable() else plain(text)))
+    return text if isinstance(text, Markup) else escape(clean(text))
+
+
+def clean(text: str) -> str:
+    """Return text on one line without control characters; nearly all text is, and costs nothing here."""
+    return text if text.isprintable() else plain(text)

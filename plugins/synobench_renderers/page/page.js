@@ -19,6 +19,7 @@
   // ---- filters: a row is shown where all of them hold; the dense control stays beside whatever is shown of its network
   const fits = (row, f) => (!f.family || cell(row, "family") === f.family) && (!f.target || cell(row, "target") === f.target)
     && f.q.every((word) => textOf(row).includes(word));
+  const stop = (svg, mark) => { for (const m of all("use", svg)) m.setAttribute("tabindex", m === mark ? "0" : "-1"); };
   const filter = () => {
     const f = Object.fromEntries(names.map((name) => [name, form.elements[name].value]));
     const narrow = f.family || f.target || f.q.trim();
@@ -38,6 +39,7 @@
       shown += held.size;
       whole += entries.length;
     }
+    for (const svg of all("svg.chart")) stop(svg, one("use[tabindex='0']:not([hidden])", svg) || one("use:not([hidden])", svg));
     count.textContent = `${shown} of ${whole} rows`;
   };
 
@@ -132,6 +134,10 @@
       circle.setAttribute("visibility", "visible");
       tip.textContent = mark.dataset.told;
       tip.hidden = false;
+      stand();
+    };
+    const stand = () => {
+      if (!now) return;
       const at = circle.getBoundingClientRect(), box = tip.getBoundingClientRect();
       const left = at.right + 8 + box.width > document.documentElement.clientWidth ? at.left - 8 - box.width : at.right + 8;
       tip.style.left = `${Math.max(4, left)}px`;
@@ -160,7 +166,6 @@
       const row = `r${mark.dataset.r}`;
       points.set(row, [...(points.get(row) || []), mark]);
     }
-    if (marks.length) marks[0].setAttribute("tabindex", "0");
     svg.setAttribute("role", "group");
     svg.setAttribute("aria-label", `${svg.getAttribute("aria-label")}. ${marks.length} points: arrow keys go from one to the next.`);
     svg.addEventListener("pointermove", (event) => { const mark = near(event); if (mark) tell(mark); else leave(); });
@@ -173,12 +178,12 @@
       if (goal === undefined || place < 0) return;
       event.preventDefault();
       const next = held[Math.min(held.length - 1, Math.max(0, goal))];
-      for (const mark of marks) mark.setAttribute("tabindex", mark === next ? "0" : "-1");
+      stop(svg, next);
       next.focus();
     });
-    return leave;
+    return stand;
   });
-  addEventListener("scroll", () => charts.forEach((leave) => leave()), { passive: true });
+  addEventListener("scroll", () => charts.forEach((stand) => stand()), { passive: true });
 
   // ---- the rows that are shown, as CSV
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -209,7 +214,8 @@
   if (chosen) chosen.checked = true;
   for (const radio of all(".theme input")) radio.addEventListener("change", () => theme && theme.setItem("synobench-theme", radio.value));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", () => { clearTimeout(late); late = setTimeout(() => { filter(); save(); }, 80); });
+  const soon = () => { clearTimeout(late); late = setTimeout(() => { filter(); save(); }, 80); };
+  for (const kind of ["input", "change"]) form.addEventListener(kind, soon);
   form.addEventListener("reset", () => setTimeout(() => { filter(); save(); }));
   one("#export").addEventListener("click", take);
   for (const box of boxes) box.addEventListener("change", save);
