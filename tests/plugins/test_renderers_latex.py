@@ -149,6 +149,14 @@ def test_many_targets_go_on_in_further_floats() -> None:
     assert r"\caption{Table~\ref{tab:demo-digits-snn-conv}, continued: digits / snn-conv.}" in text
 
 
+def test_an_entry_stands_only_where_it_has_figures() -> None:
+    records = [*make_records({"obd": range(180, 173, -1)}, (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98))]
+    first, second = board_tex(board_of([*records, make_record("early", 0.3, 0, 190)])).split("continued")
+
+    assert "early" in first
+    assert "early" not in second
+
+
 def test_kinds_of_targets_stand_above_their_values() -> None:
     aims = [{"name": "sparsity", "value": 0.5}, {"name": "synops", "value": 0.25, "counter": "effective"}]
     text = board_tex(board_of([make_record("obd", aim, seed, 150) for aim in aims for seed in range(3)]))

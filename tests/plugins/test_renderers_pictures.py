@@ -163,6 +163,26 @@ def test_cost_is_told_in_seconds_within_one_machine_and_in_passes_over_several(b
     assert "passes of pruning, at sparsity 90 %, log scale" in told
 
 
+def test_cost_over_several_machines_is_the_forward_passes(boards: Any) -> None:
+    (several,), (one,) = boards["machines"].networks, boards["one"].networks
+
+    assert picture._pruning(several.rows[0], several) is several.rows[0].cost["prune"]["forward"]
+    assert picture._pruning(one.rows[0], one) is one.rows[0].seconds[one.machines[0]]["prune"]
+
+
+def test_intervals_do_not_leave_their_panel() -> None:
+    records = [make_record("obd", t, s, 100 + 90 * (s % 2)) for t in TARGETS for s in range(3)]
+    for record, place in zip(records, range(len(records)), strict=True):
+        for layer in record["outcome"]["ledger"]["layers"]:
+            layer["effective"] *= 1 + 40 * (place % 2)
+    sheet = sheet_of("synops", board_of(records))
+    spots = [spot for stroke, held in sheet._lines.items() if stroke.width == 0.9 for line in held for spot in line]
+
+    assert spots
+    assert {x for x, _ in spots} >= {56.0}
+    assert all(56 <= x <= 322 and y >= 40 for x, y in spots)
+
+
 def test_entries_without_seeds_enough_are_hollow_and_without_intervals(boards: Any) -> None:
     sheet = sheet_of("synops", boards["few"])
 
@@ -266,6 +286,12 @@ def test_ranks_stand_in_their_order_with_a_bar_a_clique() -> None:
     for name, rank in found.ranks.items():
         assert any(name in text and f"{rank:.2f}" in text for text in told)
     assert found.says() in told
+
+
+def test_a_clique_of_one_has_no_bar() -> None:
+    sheet = diagram({"a": 1.0, "b": 2.2, "c": 2.8}, (("a",), ("b", "c")), "8 blocks", {})
+
+    assert [len(held) for stroke, held in sheet._lines.items() if stroke.width == 3.0] == [1]
 
 
 @pytest.mark.parametrize("count", [2, 3, 12])
