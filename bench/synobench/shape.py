@@ -34,7 +34,7 @@ def misshapen(record: Record) -> Iterator[str]:
     try:
         _validator()(record)
     except fastjsonschema.JsonSchemaException as error:
-        yield f"schema {SCHEMA}: {error.message.removeprefix('data.').replace('data must', 'a record must')}"
+        yield f"schema {SCHEMA}: {str(error).removeprefix('data.').replace('data must', 'a record must')}"
         return
     if place := next(_beyond(record, ""), None):
         yield f"{place.strip('.')} is no figure that anything could measure"
