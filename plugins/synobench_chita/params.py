@@ -14,6 +14,7 @@ SCHEDULES = ("exp", "poly", "linear", "const", "mfac")
 VARIANT = "algorithm of the paper; auto: bso-block for networks with convolutions, bso-swaps for others"
 SUPPORT = "which weights a backsolve starts from: the largest, those after one move of Algorithm 2, or one Newton step"
 SIZE = "images a row of gradients: with more than one, a row is the gradient of their mean loss"
+SCREEN = "share of the trace of the Fisher matrix to reach, by images of largest softmax residual; 1 takes all images"
 DROP = "rows of gradients go while this share of the ridge outweighs them; 0 keeps all that are not zero"
 STRIDES = "multiples of the first-order part tried at each stage; the one of least loss stays, 1 is the published form"
 
@@ -23,15 +24,16 @@ class Chita:
     """One stage."""
 
     variant: str = param("auto", choices=VARIANTS, doc=VARIANT)
-    samples: int = param(1000, low=1, doc="images whose gradients are taken")
+    samples: int = param(3000, low=1, doc="images drawn for gradients, at most the whole training split")
+    screen: float = param(0.999, low=0.0, high=1.0, doc=SCREEN)
     size: int = param(1, low=1, doc=SIZE)
     ridge: str = param("auto", doc="lambda, above 0, or auto: of the grid, the best on half of the validation split")
-    grid: tuple[float, ...] = param((1e-5, 1e-4, 1e-3, 1e-2), doc="ridges that auto chooses from")
+    grid: tuple[float, ...] = param((1e-5, 1e-4, 1e-3), doc="ridges that auto chooses from")
     alpha: float = param(
         0.0, low=0.0, doc="weight of the first-order term: 0 leaves it out, 1 is the local model's own"
     )
     support: str = param("magnitude", choices=SUPPORTS, doc=SUPPORT)
-    block: int = param(500, low=1, doc="weights in a block of bso-block, at most")
+    block: int = param(2000, low=1, doc="weights in a block of bso-block, at most")
     iterations: int = param(50, low=1, doc="steps of iterative hard thresholding, at most")
     sweeps: int = param(5, low=0, doc="rounds of coordinate descent over the support, for cd")
     swaps: int = param(50, low=0, doc="rounds of exchanges, at most, for bso-swaps")
@@ -61,7 +63,7 @@ class ChitaStages:
         0.7, low=0.0, high=1.0, doc="sparsity of the first stage, s0 of the schedule, at most the target"
     )
     settle: int = param(0, low=0, doc="stages at the end that all lie at the target, the schedule before them")
-    samples: int = param(1000, low=1, doc="images whose gradients are taken at each stage")
+    samples: int = param(1000, low=1, doc="images drawn for gradients at each stage, at most the whole training split")
     size: int = param(1, low=1, doc=SIZE)
     ridge: float = param(0.1, low=1e-12, doc="lambda")
     alpha: float = param(

@@ -25,7 +25,9 @@ class SingleStage:
 
     def prune(self, bench: Workbench) -> Proposal:
         """Solve with each ridge of the grid and keep what validation data likes best."""
-        gradients = bench.sample_gradients(self.params.samples, self.params.size)
+        asked = self.params
+        screen = asked.screen if asked.size == 1 else 1.0
+        gradients = bench.sample_gradients(_drawn(bench, asked), asked.size, screen=screen, total=asked.alpha > 0)
         kept, settings = _kept(bench), _settings(self.params, bench)
         tried = {ridge: _solved(gradients, kept, ridge, self.params, settings) for ridge in self.params.ridges}
         ridge = _preferred(bench, gradients, {r: found.solution for r, found in tried.items()})
@@ -46,7 +48,7 @@ class MultiStage:
         goals = sparsities(asked.schedule, asked.stages, asked.start, 1.0 - last / total, asked.settle)
         counts = [*(max(last, round((1.0 - goal) * total)) for goal in goals[:-1]), last]
         for stage, kept in enumerate(counts):
-            gradients = bench.sample_gradients(asked.samples, asked.size, salt=stage)
+            gradients = bench.sample_gradients(_drawn(bench, asked), asked.size, salt=stage)
             found = _solved(gradients, kept, asked.ridge, asked, settings)
             found = _strode(bench, gradients, found, asked, settings)
             put(bench, gradients, found.solution.weights)
@@ -81,6 +83,12 @@ def put(bench: Workbench, gradients: SampleGradients, weights: Tensor) -> None:
     lent = bench.prunable
     for name, value in gradients.unflatten(weights.to(gradients.weights.dtype)).items():
         lent[name].copy_(value)
+
+
+def _drawn(bench: Workbench, asked: Chita | ChitaStages) -> int:
+    """Return how many images are drawn: as many as asked for, and no more whole rows than the training split has."""
+    rows = min(asked.samples, len(bench.tools.feed)) // asked.size
+    return max(1, rows) * asked.size
 
 
 def _kept(bench: Workbench) -> int:
