@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from synobench.board import SuiteFacts, build_board
-from synobench.testing.records import make_failure, make_inputs, make_record, make_records
+from synobench.protocol import Published
+from synobench.store import key_of
+from synobench.testing.records import hit_mask, make_failure, make_inputs, make_record, make_records
+from synobench.twins import kept_counts
 from synobench_renderers.page import facts, page
 from synobench_renderers.page.chart import SHAPES
 from synobench_renderers.page.columns import columns, families
@@ -247,3 +250,58 @@ def test_code_spans_are_set_as_code(demo: Any) -> None:
 
     assert "dense control <code>none</code>, which" in text
     assert "`none`" not in text
+
+
+def with_random_twins(records: Any) -> Any:
+    """Yield records and, of each by `chita++`, a random twin that hits ten images less."""
+    for host in records:
+        yield host
+        if host["inputs"]["pruner"]["name"] == "chita++":
+            pruner = {"name": "random", "params": {"allocation": kept_counts(host)}}
+            inputs, hits = {**host["inputs"], "pruner": pruner}, host["outcome"]["test"]["top1"]["hits"] - 10
+            told = {"hits": hits, "total": 200, "mask": hit_mask(hits, 200, inputs["seed"])}
+            test = {**host["outcome"]["test"], "top1": told}
+            yield {**host, "key": key_of(inputs), "inputs": inputs, "outcome": {**host["outcome"], "test": test}}
+
+
+@pytest.fixture(scope="module")
+def rich() -> Any:
+    """A board with a reference, twins, published figures and enough networks for ranks."""
+    means = {"magnitude": (188, 170, 150), "chita++": (189, 180, 160)}
+    records = make_records(means, (0.5, 0.8, 0.9), networks=[(f"data{i}", "net") for i in range(7)])
+    figure = Published("Key2023", "net", "chita++", {"name": "sparsity", "value": 0.9}, 91.04, 0.5, "as <i>printed</i>")
+    facts = SuiteFacts(
+        "demo",
+        "1.0",
+        "?",
+        "effective",
+        {"effective": "total"},
+        reference={"name": "magnitude", "params": {}},
+        published=[(make_inputs(dataset="data0", model="net"), figure)],
+    )
+    return build_board(facts, with_random_twins(records), {"effective": effective})
+
+
+def test_what_a_board_can_tell_stands_on_its_page(rich: Any) -> None:
+    text = page(rich)
+    cells = Page(text).cells
+    shown = [column.head for column in columns(rich) if column.shown]
+
+    assert shown[4:7] == ["verdict", "to dense", "over random twin"]
+    assert {"reference", "better", "91.04", "Key2023"} <= set(cells)
+    assert any(re.fullmatch(r"\+\d\.\d\d ± \d\.\d\d, better", cell) for cell in cells)
+    assert rich.across
+    for title in ("Across networks", "Checklist", "Published figures", "Comparisons in full", "Item by item"):
+        assert text.count(f">{title}<") >= 1
+    assert text.count("Over all targets: ") == 2 * len(rich.networks)
+    assert "as &lt;i&gt;printed&lt;/i&gt;" in text
+    assert f"{len(rich.runs)} runs" in text
+
+
+def test_a_board_that_cannot_tell_it_leaves_it_out() -> None:
+    text = page(board_of([make_record("obd", 0.9, seed, 150) for seed in range(3)]))
+
+    for title in ("Across networks", "Published figures", "Below the line", "Failures", "Missing", "Entries in full"):
+        assert f">{title}<" not in text
+    assert "over random twin" not in text
+    assert '<th scope="col">verdict</th>' not in text
