@@ -17,6 +17,7 @@ from synobench_chita.blocks import block_backsolve, partition
 from synobench_chita.descent import coordinate_descent
 from synobench_chita.iht import descend, lipschitz
 from synobench_chita.quadratic import Quadratic
+from synobench_chita.scores import best_pair, costs, gains
 from synobench_chita.search import at, exact_step, first_breakpoint, line_search, slope
 from synobench_chita.solve import SOLVERS, Settings, chosen, solve
 from synobench_chita.support import hard_threshold, largest
@@ -360,3 +361,33 @@ def test_a_step_lowers_q_or_stays() -> None:
     for _ in range(50):
         point, before = line_search(q, point, 5), point
         assert point.value <= before.value
+
+
+def test_a_step_that_would_raise_q_is_not_taken() -> None:
+    for seed in range(10):
+        q = problem(seed, alpha=1.0)
+        start = at(q, swap_search(q, largest(q.dense.abs(), 5), 20).weights())
+        # At the best weights of a support every trial but the one of no length is higher.
+        assert line_search(q, start, 5).value <= start.value
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_costs_gains_and_pairs_are_what_solving_anew_gives(alpha: float) -> None:
+    q = problem(13, alpha=alpha)
+    support = masks(q, 13, 6)
+    dual = backsolve(q, support)
+    inside, outside = support.nonzero().view(-1), (~support).nonzero().view(-1)
+
+    def changed(*places: Tensor) -> float:
+        other = support.clone()
+        other[torch.stack(places)] ^= True
+        risen = by_definition(q, dense_solve(q, other)) - by_definition(q, dense_solve(q, support))
+        return 2 * risen / q.ridge
+
+    wanted = torch.tensor([changed(i) for i in inside], dtype=torch.float64)
+    torch.testing.assert_close(costs(dual, inside, dual.pull()), wanted)
+    wanted = torch.tensor([-changed(j) for j in outside], dtype=torch.float64)
+    torch.testing.assert_close(gains(dual, outside, dual.pull()), wanted)
+    out, into, lowered = best_pair(dual, inside, outside)
+    best = min(changed(i, j) for i in inside for j in outside)
+    assert (lowered, changed(out[0], into[0])) == pytest.approx((-best, best))
