@@ -27,7 +27,7 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         BenchError: a record cannot be read or contradicts itself, or a counter is unknown.
     """
     names = dict.fromkeys((suite.counter, *suite.counters, *more))
-    counters = {name: _counter(registry, name) for name in names}
+    counters = {name: counter_of(registry, name) for name in names}
     entries: dict[str, CounterEntry] = {name: registry.get("counter", parse_spec(name)[0]) for name in names}
     metrics = {name: registry.get("metric", name).load() for name in suite.metrics}
     planned = _plan(suite, registry)
@@ -40,7 +40,7 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         headlines={name: entry.headline for name, entry in entries.items()},
         definitions={name: entry.definition for name, entry in entries.items()},
         plan=[cell.inputs for cell in planned],
-        reference=_reference(suite, registry),
+        reference=reference_of(suite, registry),
         published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
     board = build_board(facts, Store(root).records(suite.name), counters, metrics)
@@ -57,7 +57,7 @@ def _plan(suite: Suite, registry: Registry) -> list[Cell]:
     return found
 
 
-def _reference(suite: Suite, registry: Registry) -> dict[str, Any] | None:
+def reference_of(suite: Suite, registry: Registry) -> dict[str, Any] | None:
     """Return the reference entry as a record's inputs hold it; None where no plugin knows it."""
     name, overrides = parse_spec(suite.reference)
     with contextlib.suppress(BenchError):
@@ -66,7 +66,7 @@ def _reference(suite: Suite, registry: Registry) -> dict[str, Any] | None:
     return None
 
 
-def _counter(registry: Registry, spec: str) -> Any:
+def counter_of(registry: Registry, spec: str) -> Any:
     """Return a counter as a function of a ledger, its parameters bound."""
     name, overrides = parse_spec(spec)
     entry: CounterEntry = registry.get("counter", name)

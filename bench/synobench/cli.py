@@ -48,7 +48,10 @@ def parser() -> Parser:
     _replay(verbs.add_parser("replay", help="run stored cells again and judge the differences"))
     _cite(verbs.add_parser("cite", help="print the BibTeX of everything on a suite's board"))
     _paper(verbs.add_parser("paper", help="write tables, figures, protocol and references of one evaluation section"))
-    for name in ("run", "plan", "board", "verify", "replay", "cite", "paper"):
+    _compare(
+        verbs.add_parser("compare", help="hold two entries, folders of records or git revisions against each other")
+    )
+    for name in ("run", "plan", "board", "verify", "replay", "cite", "paper", "compare"):
         _loading(verbs.choices[name])
     return top
 
@@ -163,6 +166,19 @@ def _replay(verb: argparse.ArgumentParser) -> None:
     _places(verb)
     _cache(verb)
     _work(verb)
+
+
+def _compare(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("a", metavar="A", help="an entry, a folder of records, or a git revision")
+    verb.add_argument("b", metavar="B", help="what it is held against; of folders and revisions, the later one")
+    verb.add_argument("--suite", metavar="SUITE", help="the suite of two entries, or the only one to compare")
+    verb.add_argument(
+        "--as", dest="kind", choices=("entries", "folders", "revisions"), help="what A and B are, where it is not clear"
+    )
+    verb.add_argument(
+        "--format", default="text", choices=("text", "markdown", "latex", "json"), help="of the result (%(default)s)"
+    )
+    _places(verb)
 
 
 def _cite(verb: argparse.ArgumentParser) -> None:

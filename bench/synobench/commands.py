@@ -358,6 +358,17 @@ def _tell_findings(found: Bibliography) -> int:
     return 1 if found.findings else 0
 
 
+def compare(arguments: Namespace) -> int:
+    """Compare two entries, folders of records, or git revisions, and print the result."""
+    from synobench import compare as comparing
+
+    registry = _load(arguments, strangers=False)
+    texts = arguments.a, arguments.b
+    report = comparing.compare(*texts, arguments.leaderboards, registry, arguments.suite, arguments.kind)
+    print(comparing.write(report, arguments.format), end="")
+    return 0 if report.shared else NOTHING
+
+
 VERBS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "plan": plan,
@@ -366,6 +377,7 @@ VERBS: dict[str, Callable[[Namespace], int]] = {
     "data": data,
     "verify": verify,
     "replay": replay,
+    "compare": compare,
     "cite": cite,
     "paper": paper,
 }

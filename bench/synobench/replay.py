@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import t
-
 from synobench.board.runs import Score, read_score
 from synobench.errors import BenchError, nearest
 from synobench.registry import Registry
+from synobench.stats import t_quantile
 from synobench.store import Record, Store, canonical, read_json
 from synobench.suite import Cell, Suite, cells, find_suite
 
@@ -83,8 +82,7 @@ def spread_bound(others: Sequence[float], level: float = 0.95) -> float | None:
     """Return the bound on the difference of two runs, told from independent runs of the same cell; None below two."""
     if len(others) < 2:
         return None
-    quantile = float(t.ppf((1 + level) / 2, len(others) - 1))
-    return quantile * statistics.stdev(others) * math.sqrt(2)
+    return t_quantile((1 + level) / 2, len(others) - 1) * statistics.stdev(others) * math.sqrt(2)
 
 
 def _apart(a: Score, b: Score) -> int:

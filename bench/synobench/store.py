@@ -91,14 +91,26 @@ def read_json(path: Path) -> Record:
         BenchError: the file is no JSON object, or comes from a newer bench.
     """
     try:
-        value = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        cause = " ".join(str(error).split())
-        told = f"{path} cannot be read as a record: {cause}; restore it, or delete it and run again"
-        raise BenchError(told) from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(str(path), error) from None
+    return read_bytes(content, str(path))
+
+
+def read_bytes(content: bytes, name: str) -> Record:
+    """Read a record from the bytes of its file, as `read_json` does; `name` says where they come from."""
+    try:
+        value = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(name, error) from None
     if not isinstance(value, dict):
-        raise BenchError(f"{path} holds a {type(value).__name__}, not a JSON object")
-    return migrate(value, str(path))
+        raise BenchError(f"{name} holds a {type(value).__name__}, not a JSON object")
+    return migrate(value, name)
+
+
+def _unreadable(name: str, error: Exception) -> BenchError:
+    cause = " ".join(str(error).split())
+    return BenchError(f"{name} cannot be read as a record: {cause}; restore it, or delete it and run again")
 
 
 def _refuse_constant(token: str) -> Any:

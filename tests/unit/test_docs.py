@@ -236,7 +236,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_every_command_shown_is_one(line: str, built_in: registry.Registry) -> None:
     arguments = cli.parser().parse_args(shlex.split(line)[1:])
-    suites = getattr(arguments, "suite", [])
+    suites = getattr(arguments, "suite", None) or []
     for name in [suites] if isinstance(suites, str) else suites:
         built_in.get("suite", name)
 
