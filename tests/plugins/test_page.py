@@ -305,3 +305,13 @@ def test_a_board_that_cannot_tell_it_leaves_it_out() -> None:
         assert f">{title}<" not in text
     assert "over random twin" not in text
     assert '<th scope="col">verdict</th>' not in text
+
+
+def test_a_page_of_many_rows_is_laid_out_as_it_comes_into_view(demo: Any, monkeypatch: Any) -> None:
+    rows = sum(len(network.rows) for network in demo.networks)
+    found = []
+    for most in (rows, rows - 1):
+        monkeypatch.setattr("synobench_renderers.page.MANY", most)
+        found.append(page(demo).count('<div id="boards" class="many">'))
+
+    assert found == [0, 1]

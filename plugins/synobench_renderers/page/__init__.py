@@ -23,6 +23,8 @@ from synobench_renderers.page.columns import Column, columns, families
 from synobench_renderers.styles import styles
 
 SCRIPT = "page.js"
+MANY = 400
+"""The rows from which a browser lays out a network only when it comes into view."""
 
 
 def page(board: Board) -> str:
@@ -42,6 +44,7 @@ def page(board: Board) -> str:
         shapes=shapes(),
         sections=[section(network, board, heads, looks, places) for network in board.networks],
         reading=list(map(sentence, prose.reading(board))),
+        many=len(rows) > MANY,
         parts=parts(board),
         definitions=[(plain(name), sentence(text)) for name, text in sorted(board.suite.definitions.items())],
         command=prose.command(board),
