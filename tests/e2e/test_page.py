@@ -123,7 +123,7 @@ def choose(browser: Any, name: str, value: str) -> None:
         Select(field).select_by_visible_text(value)
     else:
         field.send_keys(value)
-    WebDriverWait(browser, 5, 0.02).until(lambda _: count.text != before)
+    WebDriverWait(browser, 30, 0.02).until(lambda _: count.text != before)
 
 
 def button(browser: Any, head: str) -> Any:
@@ -176,7 +176,7 @@ def test_a_filter_shows_what_fits_and_says_how_many(opened: Any) -> None:
     assert [entry for entry, _ in shown(opened)] == ["none", "magnitude[scope=layer]"]
     assert opened.find_element(By.ID, "count").get_attribute("role") == "status"
     opened.find_element(By.CSS_SELECTOR, "#filters [type=reset]").click()
-    WebDriverWait(opened, 5, 0.02).until(lambda b: b.find_element(By.ID, "count").text == "13 of 13 rows")
+    WebDriverWait(opened, 30, 0.02).until(lambda b: b.find_element(By.ID, "count").text == "13 of 13 rows")
     assert len(shown(opened)) == 15
 
 
@@ -390,7 +390,7 @@ def test_the_rows_that_are_shown_are_taken_as_csv(opened: Any, tmp_path: Any) ->
     opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     choose(opened, "family", "random")
     opened.find_element(By.ID, "export").click()
-    WebDriverWait(opened, 10, 0.05).until(lambda _: (tmp_path / "rows.csv").exists())
+    WebDriverWait(opened, 30, 0.05).until(lambda _: (tmp_path / "rows.csv").exists())
     lines = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
 
     assert lines[0].startswith("data,network,#,entry,family,target,top-1 %")
