@@ -10,8 +10,9 @@ from scipy import stats as oracle
 
 from synobench.board import SuiteFacts, build_board
 from synobench.board.verdicts import power
+from synobench.stats import smallest_difference
 from synobench.stats.multiple import compare, holm
-from synobench.testing.records import make_record
+from synobench.testing.records import hit_mask, make_record
 
 MAGNITUDE = {"name": "magnitude", "params": {}}
 FACTS = SuiteFacts("demo", "1.0", "?", "c", {"c": "n"}, reference=MAGNITUDE)
@@ -212,3 +213,39 @@ def test_the_order_of_records_changes_no_verdict(order: list[int]) -> None:
 
     expected = {row.entry: (row.verdict, row.to_control, row.best) for row in network_of(*WHOLE).rows}
     assert {row.entry: (row.verdict, row.to_control, row.best) for row in rows} == expected
+
+
+def test_power_counts_the_untested_and_tells_the_fewest_pairs() -> None:
+    (reference,) = network_of(
+        cell("magnitude", BASE), cell("a", BETTER), cell("b", OPEN[:4]), cell("c", [199, 198])
+    ).power
+
+    assert (reference.family, reference.pairs) == (3, 4)
+    spread = reference.spread
+    assert reference.strict == pytest.approx(smallest_difference(spread, 4, level=1 - 0.05 / 3))
+
+
+def test_an_entry_without_a_target_is_not_judged_against_the_control_as_reference() -> None:
+    free = [make_record("slim", {"name": "none"}, seed, hit) for seed, hit in enumerate(BETTER)]
+    network = network_of(*WHOLE, free)
+    row = row_of(network, "slim", "no target")
+
+    assert row.verdict is None
+    assert row.to_control.verdict == "worse"
+
+
+def released(records: Any, hits: int) -> Any:
+    """The records as if every seed stood on one checkpoint and hit the same images."""
+    for record in records:
+        record["inputs"]["parent"] = {"name": "checkpoint", "checkpoint": "x", "key": "y"}
+        score = record["outcome"]["test"]["top1"]
+        score.update(hits=hits, mask=hit_mask(hits, score["total"], 0))
+    return records
+
+
+def test_what_cannot_vary_is_level_with_the_first_only_where_it_is_equal() -> None:
+    groups = [released(cell(name, [hits] * 5), hits) for name, hits in (("a", 150), ("b", 149), ("c", 150))]
+    network = network_of(*groups)
+
+    assert [row_of(network, name).best for name in "abc"] == [True, False, True]
+    assert {row.deterministic for row in network.rows} == {True}
