@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def counter_of(registry: Registry, spec: str) -> Any:
     name, overrides = parse_spec(spec)
     entry: CounterEntry = registry.get("counter", name)
     params = resolve(entry.params, overrides, f"counter {name}")
-    return lambda ledger: entry.load()(ledger, **vars(params))
+    given, load = vars(params), functools.cache(entry.load)
+    return lambda ledger: load()(ledger, **given)
 
 
 def write(board: Board, registry: Registry, root: Path, site: Path) -> list[str]:

@@ -20,6 +20,7 @@ PICOJOULES = {"fp32": (4.6, 0.9), "fp16": (1.5, 0.4), "int8": (0.23, 0.03)}
 """Energy of one MAC and of one AC at 45 nm (Horowitz, ISSCC 2014, pp. 10-14)."""
 
 Figures = dict[str, float | None]
+Exact = int | Fraction
 
 
 @dataclass(frozen=True)
@@ -86,31 +87,33 @@ def _nominal(layer: Layer) -> Fraction:
 
 
 def _figures(
-    ledger: Ledger, count: Callable[[Layer], Fraction | float | None], first_layer: str, graded: str = "mac"
+    ledger: Ledger, count: Callable[[Layer], Exact | float | None], first_layer: str, graded: str = "mac"
 ) -> Figures:
     _known("first_layer", first_layer, ("once", "per_step"))
     columns = {"binary": "ac", "graded": graded, "analog": "mac"}
-    # fractions are exact: whole totals are divided once, by the samples
-    totals: dict[str, Fraction | None] = dict.fromkeys(COLUMNS[:4], Fraction(0))
+    # whole numbers and fractions are exact: totals are divided once, by the samples
+    totals: dict[str, Exact | None] = dict.fromkeys(COLUMNS[:4], 0)
     for layer in ledger.layers:
-        told, times = count(layer), _times(layer, first_layer)
+        told = count(layer)
+        share = None if told is None else _counted(told, layer, first_layer)
         for column in ("first" if layer.first else columns[layer.kind], "total"):
             before = totals[column]
-            totals[column] = None if told is None or before is None else before + Fraction(told) * times
+            totals[column] = None if share is None or before is None else before + share
     if not ledger.layers and ledger.uncounted:
         totals = dict.fromkeys(totals)  # nothing was counted: that is not nothing
     figures = {k: None if v is None else float(v / ledger.samples) for k, v in totals.items()}
     return {**figures, "uncounted": sum(u["calls"] for u in ledger.uncounted)}
 
 
-def _times(layer: Layer, first_layer: str) -> Fraction:
-    """Return by how much a layer's totals count, where it was computed otherwise than `first_layer` says."""
+def _counted(told: Exact | float, layer: Layer, first_layer: str) -> Exact:
+    """Return a layer's total as it counts, where it was computed otherwise than `first_layer` says."""
+    exact = Fraction(told) if isinstance(told, float) else told
     if not layer.repeated:
-        return Fraction(1)
+        return exact
     each_step = layer.calls % layer.steps == 0
     if first_layer == "once":
-        return Fraction(1, layer.steps if each_step else 1)
-    return Fraction(1 if each_step else layer.steps)
+        return Fraction(exact, layer.steps) if each_step else exact
+    return exact if each_step else exact * layer.steps
 
 
 def _known(name: str, value: str, choices: Iterable[str]) -> str:

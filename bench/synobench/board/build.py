@@ -15,21 +15,22 @@ from typing import Any
 from synobench.board import labels
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
-from synobench.board.comparable import newest, of_suite
+from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
-from synobench.board.runs import Counter, Metric, Run, read_run
+from synobench.board.runs import Counter, Metric, Parts, Run, read_run
 from synobench.board.twins import own_rows, places_of, with_twins
 from synobench.board.verdicts import Power, judged, powers
 from synobench.errors import BenchError, nearest
 from synobench.protocol import Published
 from synobench.stats import sampling_error, smallest_difference
-from synobench.store import canonical
 from synobench.twins import allocation_of
 
 Json = Any
 Inputs = Mapping[str, Json]
 Cell = tuple[Inputs, Run | None]
+Group = dict[tuple[str, ...], list[Cell]]
+"""The cells of one network: setting, target and pruner as canonical text -> one a seed."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,10 @@ def build_board(
     """
     if suite.counter not in counters:
         raise BenchError(f"suite {suite.name} counts with {suite.counter!r}{nearest(suite.counter, counters)}")
-    here, others = of_suite(records, suite.name, suite.version)
-    done = [r for r in here if r.get("status") == "ok"]
-    every = [read_run(r, counters, metrics or {}, read_ledger or _ledger) for r in done]
+    parts, here = Parts(), OfSuite(suite.name, suite.version)
+    # One record is held at a time: thousands of them take more memory than a board may.
+    every = [read_run(r, counters, metrics or {}, read_ledger or _ledger, parts) for r in here.done(records)]
+    every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), suite)
     twins = places_of(runs)
@@ -209,10 +211,10 @@ def build_board(
     return Board(
         suite=suite,
         networks=tuple(networks),
-        failures=tuple(_failures(here, {run.key for run in every})),
+        failures=tuple(_failures(here.failed, {run.key for run in every})),
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
-        notes=tuple(_notes(others, len(every) - len(runs), len(runs) - len(shown))),
+        notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=stand((network.label, network.dataset, network.curves) for network in networks),
         checklists=grade(networks),
     )
@@ -233,15 +235,17 @@ def _notes(others: int, superseded: int, alone: int) -> list[str]:
 def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
     """Group runs and plan by network, name everything once for the whole board, and compute each network."""
     cells: list[Cell] = [*((run.inputs, run) for run in runs), *((inputs, None) for inputs in suite.plan)]
-    datasets, models, entries = (
-        labels.short_labels(inputs[role] for inputs, _ in cells) for role in ("dataset", "model", "pruner")
-    )
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    texts = labels.Texts()
+    groups: dict[tuple[str, ...], Group] = {}
     for inputs, run in cells:
-        groups.setdefault(_place(inputs), []).append((inputs, run))
-    told: dict[tuple[str, str], list[Published]] = {}
+        groups.setdefault(_place(inputs, texts), {}).setdefault(texts.row(inputs), []).append((inputs, run))
+    firsts = [held[0][0] for group in groups.values() for held in group.values()]
+    datasets, models, entries = (
+        labels.short_labels(inputs[role] for inputs in firsts) for role in ("dataset", "model", "pruner")
+    )
+    told: dict[tuple[str, ...], list[Published]] = {}
     for inputs, figure in suite.published:
-        told.setdefault(_place(inputs), []).append(figure)
+        told.setdefault(_place(inputs, texts), []).append(figure)
     made = [
         _network(datasets[place[0]], models[place[1]], group, _rows(group, entries, suite), told.get(place, ()))
         for place, group in groups.items()
@@ -257,18 +261,14 @@ def _with_curves(networks: Sequence[Network], suite: SuiteFacts) -> list[Network
     ]
 
 
-def _place(inputs: Inputs) -> tuple[str, str]:
+def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
     """Return what makes a network of its own on a board: data set and model."""
-    return canonical(inputs["dataset"]), canonical(inputs["model"])
+    return texts.of(inputs["dataset"]), texts.of(inputs["model"])
 
 
-def _rows(cells: Sequence[Cell], entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
+def _rows(places: Group, entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
     """Return a network's rows: the control first, then target by target, by rank."""
-    settings = labels.setting_labels(labels.setting_of(inputs) for inputs, _ in cells)
-    places: dict[tuple[str, str, str], list[Cell]] = {}
-    for inputs, run in cells:
-        place = (labels.setting_of(inputs), inputs["target"], inputs["pruner"])
-        places.setdefault(tuple(map(canonical, place)), []).append((inputs, run))  # type: ignore[arg-type]
+    settings = labels.setting_labels(labels.setting_of(held[0][0]) for held in places.values())
     dense = {place[0]: _once(group) for place, group in places.items() if is_control(group[0][0])}
     targets: dict[str, list[Row]] = {}
     for (setting, target, pruner), group in places.items():
@@ -298,9 +298,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     return not row.control, labels.target_order(row.target), row.rank is None, row.rank or 0, row.label, row.detail
 
 
-def _network(
-    dataset: str, model: str, cells: Sequence[Cell], rows: Sequence[Row], published: Iterable[Published]
-) -> Network:
+def _network(dataset: str, model: str, group: Group, rows: Sequence[Row], published: Iterable[Published]) -> Network:
     runs = [run for row in rows for run in row.runs]
     totals = sorted({run.top1.total for run in runs})
     if len(totals) > 1:
@@ -312,7 +310,7 @@ def _network(
     return Network(
         dataset=dataset,
         model=model,
-        detail=labels.full_text(cells[0][0]["model"]),
+        detail=labels.full_text(next(iter(group.values()))[0][0]["model"]),
         rows=tuple(rows),
         images=totals[0] if totals else None,
         sampling=sampling_error(dense.mean, totals[0]) if dense else None,

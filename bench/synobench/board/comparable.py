@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from synobench.board.runs import Run
@@ -12,33 +12,55 @@ from synobench.errors import BenchError
 Record = Mapping[str, Any]
 
 
-def of_suite(records: Iterable[Record], name: str, version: str) -> tuple[list[Record], int]:
-    """Return the records of a suite at one version, sorted by key, and how many others there were.
+class OfSuite:
+    """Tells the records of a suite at one version from all others.
 
-    Raises:
-        BenchError: two records have one key.
+    Attributes:
+        failed: those that are no ``ok`` records, sorted by key.
+        others: how many records are of another suite or version.
     """
-    here: dict[tuple[str, bool], Record] = {}
-    others = 0
-    for record in sorted(records, key=lambda r: str(r.get("key"))):
-        told = (record.get("inputs") or {}).get("suite") or {}
-        if (told.get("name"), told.get("version")) != (name, version):
-            others += 1
-            continue
-        place = str(record.get("key")), record.get("status") == "ok"
-        if place in here:
-            raise BenchError(f"two records have the key {place[0]}")
-        here[place] = record
-    return list(here.values()), others
+
+    def __init__(self, name: str, version: str) -> None:
+        self._suite = name, version
+        self._failed: dict[str, Record] = {}
+        self.others = 0
+
+    @property
+    def failed(self) -> list[Record]:
+        """The failures seen."""
+        return [self._failed[key] for key in sorted(self._failed)]
+
+    def done(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the ``ok`` records of the suite, in the order in which they come.
+
+        Raises:
+            BenchError: two records have one key.
+        """
+        seen: set[str] = set()
+        for record in records:
+            told, key = (record.get("inputs") or {}).get("suite") or {}, str(record.get("key"))
+            ok = record.get("status") == "ok"
+            if (told.get("name"), told.get("version")) != self._suite:
+                self.others += 1
+                continue
+            if key in (seen if ok else self._failed):
+                raise BenchError(f"two records have the key {key}")
+            if ok:
+                seen.add(key)
+                yield record
+            else:
+                self._failed[key] = record
 
 
 def newest(runs: Sequence[Run], plan: Sequence[Mapping[str, Any]]) -> list[Run]:
     """Keep the runs in which every part has the newest revision that any run or planned cell knows."""
     latest: dict[str, int] = {}
-    for inputs in itertools.chain(plan, (run.inputs for run in runs)):
-        for part, revision in _parts(inputs):
+    told = [tuple(_parts(run.inputs)) for run in runs]
+    for parts in itertools.chain(map(_parts, plan), set(told)):
+        for part, revision in parts:
             latest[part] = max(revision, latest.get(part, revision))
-    return [run for run in runs if all(latest[part] == revision for part, revision in _parts(run.inputs))]
+    held = {parts: all(latest[part] == revision for part, revision in parts) for parts in set(told)}
+    return [run for run, parts in zip(runs, told, strict=True) if held[parts]]
 
 
 def _parts(inputs: Mapping[str, Any]) -> Iterable[tuple[str, int]]:

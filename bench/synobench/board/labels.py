@@ -50,6 +50,30 @@ def _flat(part: Mapping[str, Json]) -> dict[str, Json]:
     return dict(sorted({**rest, **(part.get("params") or {})}.items()))
 
 
+class Texts:
+    """Canonical texts of parts of inputs, each written once where runs hold equal parts as one object."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Json, str]] = {}
+        self._settings: dict[tuple[str, ...], str] = {}
+
+    def of(self, part: Json) -> str:
+        """Return the canonical text of a part, which must not change from here on."""
+        held = self._known.get(id(part))
+        if held is None:  # the part is held too, lest another take its place in memory
+            held = self._known[id(part)] = part, canonical(part)
+        return held[1]
+
+    def row(self, inputs: Mapping[str, Json]) -> tuple[str, str, str]:
+        """Return what makes a row of its own on a network: setting, target and pruner."""
+        parent = inputs.get("parent") or {}
+        around = [self.of(inputs.get(role)) for role in SETTING if role != "parent"]
+        told = (*around, *(f"{key} {parent[key]}" for key in ("name", "checkpoint") if key in parent))
+        if told not in self._settings:
+            self._settings[told] = canonical(setting_of(inputs))
+        return self._settings[told], self.of(inputs["target"]), self.of(inputs["pruner"])
+
+
 def setting_of(inputs: Mapping[str, Json]) -> dict[str, Json]:
     """Return what stands around the pruner, role by role, as named objects; a parent by name or checkpoint."""
     found = {role: inputs.get(role) or {"name": "none"} for role in SETTING}

@@ -197,7 +197,11 @@ def gap(runs: Iterable[Run], others: Iterable[Run]) -> Estimate | None:
 
 def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
     """Return the estimate of a figure over the runs that have it; None where none has."""
-    held = [value for value in map(figure, runs) if value is not None]
+    return _known(map(figure, runs))
+
+
+def _known(values: Iterable[float | None]) -> Estimate | None:
+    held = [value for value in values if value is not None]
     return interval(held) if held else None
 
 
@@ -245,28 +249,21 @@ def _headline(runs: Iterable[Run], counter: str, headlines: Mapping[str, str]) -
 
 
 def _columns(runs: Sequence[Run]) -> dict[str, Estimate | None]:
-    counted = {(name, column) for run in runs for name, columns in run.counts.items() for column in columns}
+    counted: dict[tuple[str, str], list[float | None]] = {}
+    for run in runs:
+        for name, columns in run.counts.items():
+            for column, value in columns.items():
+                counted.setdefault((name, column), []).append(value)
     measured = {name for run in runs for name in run.metrics}
-    found = {f"{name}.{column}": over(runs, _counted(name, column)) for name, column in sorted(counted)}
-    return found | {name: over(runs, _measured(name)) for name in sorted(measured)}
+    found = {f"{name}.{column}": _known(counted[name, column]) for name, column in sorted(counted)}
+    return found | {name: _known(run.metrics[name] for run in runs) for name in sorted(measured)}
 
 
 def _cost(runs: Sequence[Run], phase: str) -> dict[str, Estimate | None]:
-    return {item: over(runs, _spent(phase, item)) for item in COST if item != "seconds"}
+    spent = [run.cost[phase] for run in runs]
+    return {item: _known(cost[item] for cost in spent) for item in COST if item != "seconds"}
 
 
 def _seconds(runs: Sequence[Run], machine: str) -> dict[str, Estimate | None]:
     here = [run for run in runs if run.machine == machine]
-    return {phase: over(here, _spent(phase, "seconds")) for phase in PHASES}
-
-
-def _counted(name: str, column: str) -> Figure:
-    return lambda run: run.counts[name].get(column)
-
-
-def _measured(name: str) -> Figure:
-    return lambda run: run.metrics[name]
-
-
-def _spent(phase: str, item: str) -> Figure:
-    return lambda run: run.cost[phase][item]
+    return {phase: _known(run.cost[phase]["seconds"] for run in here) for phase in PHASES}

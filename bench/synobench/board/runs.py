@@ -7,6 +7,7 @@ import binascii
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from synobench.errors import BenchError
@@ -21,6 +22,8 @@ PHASES = ("train", "prune", "tune", "judge")
 
 COST = ("seconds", "samples", "forward", "backward", "peak_bytes", "trials")
 """What is told of each phase: seconds, training samples seen, passes, peak memory and tuning trials."""
+
+_MAPPINGS = (dict, Mapping)  # a dict is told at once, any other mapping through its abstract class
 
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
@@ -113,13 +116,18 @@ def need(record: Mapping[str, Json], path: str, kind: type | tuple[type, ...] = 
         BenchError: it is missing or not of `kind`; the line names the record and the field.
     """
     value: Any = record
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+    for part in _split(path):
+        if not isinstance(value, _MAPPINGS) or part not in value:
             raise BenchError(f"record {_name(record)} lacks {path!r}")
         value = value[part]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
         raise BenchError(f"record {_name(record)} holds {_short(value)} as {path!r}")
     return value
+
+
+@cache
+def _split(path: str) -> list[str]:
+    return path.split(".")
 
 
 def read_score(record: Mapping[str, Json], path: str) -> Score:
@@ -153,7 +161,7 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     sizes = {name: need(record, f"outcome.sparsity.{name}", int) for name in _SIZES}
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
-        if any(not isinstance(layer, Mapping) or type(layer.get(part)) is not int for layer in layers):
+        if any(not isinstance(layer, _MAPPINGS) or type(layer.get(part)) is not int for layer in layers):
             raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
         if (told := sum(layer[part] for layer in layers)) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
@@ -163,13 +171,39 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     return sizes
 
 
+class Parts:
+    """Holds equal parts of records once, as pruners, versions of libraries and machines, for thousands repeat few.
+
+    What it gives is shared between runs and must not be changed.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Any] = {}
+
+    def one(self, part: Any) -> Any:
+        """Return the first part that reads the same."""
+        return self._held.setdefault(repr(part), part)
+
+    def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
+        """Return inputs with their parts held once."""
+        return {self.one(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
+
+
 def read_run(
     record: Mapping[str, Json],
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric],
     read_ledger: Callable[[Mapping[str, Json]], Any],
+    parts: Parts | None = None,
 ) -> Run:
     """Read an ``ok`` record, and apply the counters and metrics to it.
+
+    Args:
+        record: as stored.
+        counters: name -> function of the ledger.
+        metrics: name -> function of the record.
+        read_ledger: makes of the record's ledger what counters take.
+        parts: holds what the runs of a board have in common.
 
     Raises:
         BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
@@ -177,25 +211,25 @@ def read_run(
     for name in ("dataset", "model", "pruner", "target", "rule", "tune", "parent"):
         need(record, f"inputs.{name}.name", str)
     need(record, "inputs.seed", int)
-    sizes = read_sizes(record)
+    sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
-    provenance = record.get("provenance") or {}
+    provenance, parts = record.get("provenance") or {}, parts or Parts()
     return Run(
         key=need(record, "key", str),
-        inputs=record["inputs"],
+        inputs=parts.inputs(record["inputs"]),
         top1=read_score(record, "outcome.test.top1"),
         top5=read_score(record, "outcome.test.top5") if record["outcome"]["test"].get("top5") else None,
         validation=_validation(record),
         counts={n: _count(record, n, c, ledger) for n, c in sorted(counters.items())},
         metrics={n: _measure(record, n, m) for n, m in sorted(metrics.items())},
         cost=_cost(record),
-        machine=machine_text(provenance.get("device") or {}),
+        machine=parts.one(machine_text(provenance.get("device") or {})),
         yardstick=_numbers(provenance.get("yardstick") or {}),
-        code=provenance.get("code") or {},
-        caveats=tuple(getattr(ledger, "notes", ())),
+        code=parts.one(provenance.get("code") or {}),
+        caveats=parts.one(tuple(getattr(ledger, "notes", ()))),
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
-        libraries={str(k): str(v) for k, v in sorted((provenance.get("libraries") or {}).items())},
+        libraries=parts.one({str(k): str(v) for k, v in sorted((provenance.get("libraries") or {}).items())}),
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
@@ -203,7 +237,7 @@ def read_run(
 
 def finite(value: Json) -> float | None:
     """Return a finite number as a float, and None for all else: what is not measured is a gap."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
@@ -226,7 +260,7 @@ def _weights(provenance: Mapping[str, Json]) -> str | None:
 
 def _shape(ledger: Mapping[str, Json]) -> dict[str, Any]:
     """Return what a ledger tells of the network as a whole."""
-    layers = [layer for layer in ledger.get("layers") or () if isinstance(layer, Mapping)]
+    layers = [layer for layer in ledger.get("layers") or () if isinstance(layer, _MAPPINGS)]
     sources = [layer["source"] for layer in layers if isinstance(layer.get("source"), list)]
     output = layers[-1].get("output") if layers else None
     return {

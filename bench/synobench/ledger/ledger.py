@@ -119,6 +119,9 @@ class Layer:
         return self.samples * self.calls * self.neurons * math.prod(self.weight[1:])
 
 
+_FACTS = frozenset(fact.name for fact in dataclasses.fields(Layer))
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The layers of one network, in the order of their first call, and what stands beside their synapses.
@@ -239,8 +242,7 @@ def _layer_record(layer: Layer, ledger: Ledger) -> dict[str, Any]:
 
 
 def _layer(record: Mapping[str, Any]) -> Layer:
-    known = {f.name for f in dataclasses.fields(Layer)}
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in _FACTS}
     for whole in ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective"):
         if not isinstance(values[whole], int) or isinstance(values[whole], bool):
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")

@@ -76,9 +76,9 @@ def finite(values: Iterable[float], what: str = "the values") -> list[float]:
         BenchError: one of them is NaN or infinite.
     """
     held = list(values)
-    for value in held:
-        if not math.isfinite(value):
-            raise BenchError(f"{what} hold {value}: statistics need finite numbers, leave out what was not measured")
+    if not all(map(math.isfinite, held)):
+        wrong = next(value for value in held if not math.isfinite(value))
+        raise BenchError(f"{what} hold {wrong}: statistics need finite numbers, leave out what was not measured")
     return held
 
 
@@ -98,6 +98,7 @@ def standard_deviation(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
 
+@lru_cache(maxsize=2**14)
 def t_quantile(probability: float, df: int) -> float:
     """Return the quantile of Student's t with `df` degrees of freedom.
 
@@ -118,11 +119,14 @@ def interval(values: Iterable[float], level: float = LEVEL) -> Estimate:
     """
     held = finite(values)
     centre, n = mean(held), len(held)
+    least, most = min(held), max(held)
     if n == 1:
         return Estimate(n, centre, None, None, centre, centre)
-    sd = standard_deviation(held)
-    half = t_quantile((1 + level) / 2, n - 1) * sd / math.sqrt(n)
-    return Estimate(n, centre, sd, half, min(held), max(held))
+    quantile = t_quantile((1 + level) / 2, n - 1)
+    if least == most:
+        return Estimate(n, centre, 0.0, 0.0, least, most)
+    sd = math.sqrt(math.fsum([(value - centre) ** 2 for value in held]) / (n - 1))
+    return Estimate(n, centre, sd, quantile * sd / math.sqrt(n), least, most)
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL) -> Estimate | None:
