@@ -54,6 +54,11 @@ def curves(network: Network) -> Table:
     return _titled("Over all targets", findings.curves(network))
 
 
+def effort(network: Network) -> Table:
+    """Return the seconds of the processor that pruning took, beside those of the cheapest entry."""
+    return _titled("Seconds of the processor in pruning, gradients included", findings.effort(network))
+
+
 def across_tables(board: Board) -> list[Table]:
     """Return the entries across networks, and every two of them; nothing below six networks."""
     told = {"Mean ranks, and secondary figures": findings.standing(board), "Pair by pair": findings.pairs(board)}

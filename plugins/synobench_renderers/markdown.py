@@ -18,6 +18,7 @@ from synobench_renderers.cells import (
     checklists,
     curves,
     details,
+    effort,
     gains,
     notes,
     published,
@@ -81,6 +82,7 @@ def _network(network: Network, board: Board) -> Iterator[str]:
         yield from ("**Below the line**: without seeds enough to be ranked.", "")
         yield from _scores(network.below)
     yield from _titled(curves(network))
+    yield from _titled(effort(network))
     yield from _titled(gains(network))
     yield from _section("", prose.power(network))
     yield from _section("Missing:", prose.missing(network))

@@ -14,6 +14,9 @@ from synobench.stats.intervals import ALPHA
 from synobench.stats.multiple import OPEN, SAME, Comparison
 from synobench.stats.robust import Bootstrapped, Superiority
 
+EFFORT = "prune-cpu-seconds"
+"""The metric that tells what pruning takes wherever others share the machine."""
+
 Lines = list[tuple[str, ...]]
 
 
@@ -94,6 +97,34 @@ def curves(network: Network) -> Lines:
         for name, curve in network.curves.items()
     ]
     return [heads, *rows] if any(curve.left_out for curve in network.curves.values()) else [heads[:-1], *_cut(rows)]
+
+
+def effort(network: Network) -> Lines:
+    """Return what pruning took by entry and target, in seconds of the processor, where one machine measured them all.
+
+    Entries that make no pass through the network have no place among those whose cost they would be compared with.
+    """
+    held: dict[str, dict[str, float]] = {}
+    targets: dict[str, None] = {}
+    for row in network.rows:
+        spent, passes = row.columns.get(EFFORT), row.cost["prune"]["forward"]
+        if spent is not None and passes is not None and passes.mean > 0:
+            held.setdefault(row.label, {})[row.target_label] = spent.mean
+            targets[row.target_label] = None
+    shared = [target for target in targets if all(target in spent for spent in held.values())]
+    if not shared or len(network.machines) > 1:
+        return []
+    means = {name: sum(spent[target] for target in shared) / len(shared) for name, spent in held.items()}
+    least = min(means.values())
+    rows = [
+        (name, *(_seconds(spent.get(target)) for target in targets), fixed(means[name] / least) if least else GAP)
+        for name, spent in held.items()
+    ]
+    return [("entry", *targets, "to the least"), *rows]
+
+
+def _seconds(spent: float | None) -> str:
+    return GAP if spent is None else fixed(spent, 1 if spent >= 10 else 2)
 
 
 def standing(board: Board) -> Lines:

@@ -169,6 +169,7 @@ def _folds(network: Network) -> Iterator[tuple[str, list[Table]]]:
     yield "Comparisons in full", [held for held in [cells.verdicts(network)] if held.rows]
     # Seconds of several machines must not stand in one column.
     yield "Seconds, machine by machine", cells.seconds(network) if len(network.machines) > 1 else []
+    yield "Seconds of the processor in pruning", [told] if (told := cells.effort(network)).rows else []
 
 
 def _axes(network: Network, board: Board) -> list[Axes]:
