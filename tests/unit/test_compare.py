@@ -448,6 +448,19 @@ def test_a_swap_turns_new_into_gone_and_flips_the_effects(capsys: Any, folders: 
         assert (ends["mean"], ends["low"]) == pytest.approx((-others["mean"], -others["high"]))
 
 
+def test_a_cell_is_judged_by_its_other_seeds_and_recounted_only_at_the_same_hits(capsys: Any, tmp_path: Any) -> None:
+    old = cell(GLOBAL, [199, 150, 151, 152, 151])
+    new = [recounted(rescored(old[0], 185)), *old[1:]]
+    sides = put(tmp_path / "a", old), put(tmp_path / "b", new)
+    (tmp_path / "demo.toml").write_text(SUITE)
+    out = told(capsys, *sides, "--suite", tmp_path / "demo.toml", "--format", "json")[1]
+    found = json.loads(out)
+
+    assert found["cells"] == {"demo": {"same": 4, "changed": 1}}
+    assert found["recomputed"] == []
+    assert len(found["moved"]) == 1
+
+
 def test_equal_folders_are_the_same(capsys: Any, tmp_path: Any) -> None:
     a, b = (put(tmp_path / name, whole()) for name in "ab")
     code, out, _ = told(capsys, a, b)

@@ -249,3 +249,9 @@ def test_what_cannot_vary_is_level_with_the_first_only_where_it_is_equal() -> No
 
     assert [row_of(network, name).best for name in "abc"] == [True, False, True]
     assert {row.deterministic for row in network.rows} == {True}
+
+
+def test_equal_hits_at_every_seed_are_level_though_they_have_no_spread() -> None:
+    network = network_of(cell("a", BETTER), cell("b", BETTER), cell("c", [hits - 3 for hits in BETTER]))
+
+    assert [row_of(network, name).best for name in "abc"] == [True, True, None]
