@@ -17,6 +17,7 @@ from synobench_chita.blocks import block_backsolve, partition
 from synobench_chita.descent import coordinate_descent
 from synobench_chita.iht import descend, lipschitz
 from synobench_chita.quadratic import Quadratic
+from synobench_chita.refine import refined
 from synobench_chita.scores import best_pair, costs, gains
 from synobench_chita.search import at, exact_step, first_breakpoint, line_search, slope
 from synobench_chita.solve import SOLVERS, Settings, chosen, solve
@@ -335,6 +336,37 @@ def test_blocks_solve_their_own_problems() -> None:
         own = replace(q, matrix=q.matrix[part], dense=q.dense[part], linear=q.linear[part])
         wanted = torch.where(support[part], dense_solve(own, support[part]), 0.0)
         torch.testing.assert_close(found[part], wanted)
+
+
+@pytest.mark.parametrize(
+    ("kept", "alpha", "last"), [(150, 0.0, -3.0), (150, 1.0, -3.0), (350, 0.0, -3.0), (150, 0.0, 1.0)]
+)
+def test_blocks_in_float32_are_as_good_as_in_float64(kept: int, alpha: float, last: float) -> None:
+    draws = torch.Generator().manual_seed(0)
+    spread = 10.0 ** torch.linspace(2.3, last, 300, dtype=torch.float64)
+    matrix = (torch.randn(900, 300, generator=draws, dtype=torch.float64) * spread / 900**0.5).float()
+    dense = 0.1 * torch.randn(900, generator=draws, dtype=torch.float64)
+    q = Quadratic(matrix, dense, 0.1, alpha * matrix.double().sum(1), alpha)
+    support, blocks = masks(q, 0, 2 * kept), partition((900,), 450)
+    exact = replace(q, matrix=matrix.double())
+    found, wanted = (block_backsolve(given, support, blocks) for given in (q, exact))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    for part in blocks:
+        own = replace(exact, matrix=exact.matrix[part], dense=dense[part], linear=q.linear[part])
+        assert float(torch.linalg.cond(own.matrix @ own.matrix.T + q.ridge * torch.eye(450))) > 1e5
+        start = float(own.gradient(torch.where(support[part], own.dense, 0.0)).abs().max())
+        assert float(own.gradient(found[part])[support[part]].abs().max()) <= 1e-4 * start
+
+
+def test_single_precision_is_refined_or_left_alone() -> None:
+    draws = torch.Generator().manual_seed(1)
+    rows, image = torch.randn(40, 60, generator=draws), torch.randn(60, generator=draws)
+    for ridge in (1.0, 1e-2):
+        wide = rows.double()
+        wanted = torch.linalg.solve(wide @ wide.T + ridge * torch.eye(40), wide @ image.double())
+        torch.testing.assert_close(torch.as_tensor(refined(rows, image, ridge)), wanted, rtol=1e-5, atol=1e-6)
+    # Forty weights with one gradient: what the ridge adds to their products is less than their last digit.
+    assert refined(1e3 * rows[:1].expand(40, 60).contiguous(), image, 1e-3) is None
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 25))
