@@ -100,7 +100,7 @@ def read_json(path: Path) -> Record:
 def read_bytes(content: bytes, name: str) -> Record:
     """Read a record from the bytes of its file, as `read_json` does; `name` says where they come from."""
     try:
-        value = json.loads(content, parse_constant=_refuse_constant)
+        value = _JSON.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise _unreadable(name, error) from None
     if not isinstance(value, dict):
@@ -115,6 +115,9 @@ def _unreadable(name: str, error: Exception) -> BenchError:
 
 def _refuse_constant(token: str) -> Any:
     raise ValueError(f"{token} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def migrate(record: Record, name: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +30,7 @@ from synobench_renderers.cells import (
 PICTURE = "accuracy-synops.svg"
 _WHOLE = 20
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])|^(?=[-+])|(?<=^\d)(?=[.)]\s)|(?<=^\d\d)(?=[.)]\s)")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def markdown(board: Board) -> str:
@@ -37,6 +38,7 @@ def markdown(board: Board) -> str:
     return "\n".join(_lines(board)) + "\n"
 
 
+@functools.lru_cache(maxsize=2**14)
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, in a table or out of one."""
     return _spelled(plain(text))
@@ -48,7 +50,7 @@ def sentence(text: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", "".join(_ENTITIES.get(c, c) for c in text))
+    return _SPECIAL.sub(r"\\\1", text.translate(_ENTITIES))
 
 
 def _lines(board: Board) -> Iterator[str]:

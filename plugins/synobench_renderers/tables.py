@@ -20,6 +20,8 @@ from synobench.twins import KINDS
 
 Cells = dict[str, str]
 
+_SPENT = [(f"{phase}_{item}", phase, item) for phase in PHASES for item in COST]
+
 
 def board_csv(board: Board) -> str:
     """Return one row an entry, data set, network and target, over seeds."""
@@ -29,8 +31,9 @@ def board_csv(board: Board) -> str:
 
 def runs_csv(board: Board) -> str:
     """Return one row a record, a twin's behind those of the first row that it stands behind."""
-    places = {run.key: (network, row, run) for network in board.networks for row in network.rows for run in row.behind}
-    return _csv([_run(board, network, row, run) for network, row, run in places.values()])
+    places = {run.key: (row, run) for network in board.networks for row in network.rows for run in row.behind}
+    rows = {id(row): _place(board, network, row) for network in board.networks for row in network.rows}
+    return _csv([_run(board, rows[id(row)], row, run) for row, run in places.values()])
 
 
 def _row(board: Board, network: Network, row: Row) -> Cells:
@@ -61,12 +64,12 @@ def _row(board: Board, network: Network, row: Row) -> Cells:
     }
 
 
-def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
+def _run(board: Board, place: Cells, row: Row, run: Run) -> Cells:
     counts = {f"{n}.{c}": value for n, columns in run.counts.items() for c, value in columns.items()}
     columns = {**counts, **run.metrics}
     return {
         "key": run.key,
-        **_place(board, network, row),
+        **place,
         **_twin(row, run),
         "seed": str(run.seed),
         "hits": str(run.top1.hits),
@@ -80,7 +83,7 @@ def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
         "parameters_kept": str(run.parameters_kept),
         "parameters": str(run.parameters),
         "synops": exact(headline(run, board.suite.counter, board.suite.headlines)),
-        **{f"{phase}_{item}": exact(run.cost[phase][item]) for phase in PHASES for item in COST},
+        **{name: exact(run.cost[phase][item]) for name, phase, item in _SPENT},
         "machine": plain(run.machine),
         **{name: exact(run.yardstick.get(name)) for name in ("gflops", "gbps")},
         **{f"code_{name}": _told(run.code.get(name)) for name in ("version", "commit", "dirty")},
@@ -90,7 +93,7 @@ def _run(board: Board, network: Network, row: Row, run: Run) -> Cells:
 
 def _twin(row: Row, run: Run) -> Cells:
     """Return what a twin is called in place of its host."""
-    if run in row.runs:
+    if any(run is own for own in row.runs):
         return {}
     pruner = run.inputs["pruner"]
     return {"entry": plain(f"{pruner['name']} (twin)"), "parameters_of_entry": plain(full_text(pruner))}
@@ -158,9 +161,9 @@ def _told(value: Any) -> str:
 
 
 def _csv(rows: Sequence[Cells]) -> str:
-    heads: Iterable[str] = rows[0] if rows else ()
+    heads = list(rows[0]) if rows else []
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(heads), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows([row[head] for head in heads] for row in rows)
     return out.getvalue()

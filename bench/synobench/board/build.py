@@ -7,6 +7,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,7 @@ class Network:
         """The rows below the line: without seeds enough to be ranked."""
         return tuple(row for row in self.rows if not row.control and row.rank is None)
 
-    @property
+    @functools.cached_property
     def machines(self) -> tuple[str, ...]:
         """The machines that its runs ran on."""
         return tuple(sorted({run.machine for row in self.rows for run in row.runs}))
@@ -156,7 +157,7 @@ class Board:
     across: Standing | None = None
     checklists: tuple[Checklist, ...] = ()
 
-    @property
+    @functools.cached_property
     def runs(self) -> tuple[Run, ...]:
         """Every run in a row of the board, sorted by key."""
         held = (run for network in self.networks for row in network.rows for run in row.runs)

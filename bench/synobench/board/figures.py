@@ -20,6 +20,8 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def plain(text: str) -> str:
     """Return text on one line without control characters: safe on a terminal, still to be escaped elsewhere."""
+    if text.isprintable() and "  " not in text:  # then blanks are its only white space, and it has no control character
+        return text.strip()
     spaced = re.sub(r"\s+", " ", text)
     return "".join(c if unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in spaced).strip()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -178,15 +179,22 @@ class Parts:
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, Any] = {}
+        self._held: dict[tuple[object, str], Any] = {}
 
     def one(self, part: Any) -> Any:
         """Return the first part that reads the same."""
-        return self._held.setdefault(repr(part), part)
+        return self._held.setdefault((None, repr(part)), part)
+
+    def made(self, make: Callable[[Any], Any], part: Any) -> Any:
+        """Return what is made of a part, once for all that read the same."""
+        place = make, repr(part)
+        if place not in self._held:
+            self._held[place] = make(part)
+        return self._held[place]
 
     def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
         """Return inputs with their parts held once."""
-        return {self.one(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
+        return {sys.intern(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
 
 
 def read_run(
@@ -223,13 +231,13 @@ def read_run(
         counts={n: _count(record, n, c, ledger) for n, c in sorted(counters.items())},
         metrics={n: _measure(record, n, m) for n, m in sorted(metrics.items())},
         cost=_cost(record),
-        machine=parts.one(machine_text(provenance.get("device") or {})),
+        machine=parts.made(machine_text, provenance.get("device") or {}),
         yardstick=_numbers(provenance.get("yardstick") or {}),
         code=parts.one(provenance.get("code") or {}),
         caveats=parts.one(tuple(getattr(ledger, "notes", ()))),
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
-        libraries=parts.one({str(k): str(v) for k, v in sorted((provenance.get("libraries") or {}).items())}),
+        libraries=parts.made(_versions, provenance.get("libraries") or {}),
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
@@ -237,6 +245,8 @@ def read_run(
 
 def finite(value: Json) -> float | None:
     """Return a finite number as a float, and None for all else: what is not measured is a gap."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
@@ -251,6 +261,10 @@ def machine_text(device: Mapping[str, Json]) -> str:
 def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
     held = {name: finite(value) for name, value in sorted(told.items())}
     return {name: value for name, value in held.items() if value is not None}
+
+
+def _versions(told: Mapping[str, Json]) -> dict[str, str]:
+    return {str(k): str(v) for k, v in sorted(told.items())}
 
 
 def _weights(provenance: Mapping[str, Json]) -> str | None:

@@ -119,6 +119,7 @@ class Layer:
         return self.samples * self.calls * self.neurons * math.prod(self.weight[1:])
 
 
+_WHOLE = ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective")
 _FACTS = frozenset(fact.name for fact in dataclasses.fields(Layer))
 
 
@@ -243,7 +244,7 @@ def _layer_record(layer: Layer, ledger: Ledger) -> dict[str, Any]:
 
 def _layer(record: Mapping[str, Any]) -> Layer:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in _FACTS}
-    for whole in ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective"):
-        if not isinstance(values[whole], int) or isinstance(values[whole], bool):
+    for whole in _WHOLE:
+        if type(values[whole]) is not int:
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")
     return Layer(**values)

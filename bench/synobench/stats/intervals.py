@@ -118,13 +118,15 @@ def interval(values: Iterable[float], level: float = LEVEL) -> Estimate:
         BenchError: a value is NaN or infinite.
     """
     held = finite(values)
-    centre, n = mean(held), len(held)
-    least, most = min(held), max(held)
+    n = len(held)
     if n == 1:
-        return Estimate(n, centre, None, None, centre, centre)
-    quantile = t_quantile((1 + level) / 2, n - 1)
+        return Estimate(n, held[0], None, None, held[0], held[0])
+    if not n:
+        raise ValueError("the mean of no values")
+    least, most, quantile = min(held), max(held), t_quantile((1 + level) / 2, n - 1)
     if least == most:
-        return Estimate(n, centre, 0.0, 0.0, least, most)
+        return Estimate(n, least, 0.0, 0.0, least, most)
+    centre = math.fsum(held) / n
     sd = math.sqrt(math.fsum([(value - centre) ** 2 for value in held]) / (n - 1))
     return Estimate(n, centre, sd, quantile * sd / math.sqrt(n), least, most)
 

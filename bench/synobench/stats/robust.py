@@ -6,8 +6,9 @@ al. (2021). No verdict rests on them: a percentile bootstrap of few seeds covers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from synobench.stats.intervals import LEVEL, finite
 
 Values = npt.NDArray[np.float64]
 BySeed = Mapping[int, float]
+Figure = Callable[[Values], Values]
 
 GAMMA = 0.75
 """The P(A > B) from which on a difference is called meaningful (Bouthillier et al. 2021)."""
@@ -107,7 +109,7 @@ def interquartile_mean(
     Raises:
         BenchError: a value is NaN or infinite, or a block has no run.
     """
-    return _bootstrap(_strata(blocks), _iqm, level, repeats, seed)
+    return _bootstrap(_strata(blocks), [_iqm], level, repeats, seed)[0]
 
 
 def profile(
@@ -119,7 +121,7 @@ def profile(
 ) -> Profile:
     """Return the fraction of runs above each threshold, over all blocks; arguments as in `interquartile_mean`."""
     strata, levels = _strata(blocks), finite(thresholds, "the thresholds")
-    found = (_bootstrap([v > at for v in strata], _share, level, repeats, seed) for at in levels)
+    found = _bootstrap(strata, [partial(_share, above=at) for at in levels], level, repeats, seed)
     return Profile(tuple(levels), tuple(found))
 
 
@@ -131,22 +133,36 @@ def _strata(blocks: Mapping[str, BySeed]) -> list[Values]:
 
 
 def _bootstrap(
-    strata: Sequence[npt.NDArray[np.generic]], figure: Callable[[Values], Values], level: float, repeats: int, seed: int
-) -> Bootstrapped:
-    value = float(figure(np.concatenate(strata)[None, :])[0])
+    strata: Sequence[Values], figures: Sequence[Figure], level: float, repeats: int, seed: int
+) -> list[Bootstrapped]:
+    """Return figures of all values with their intervals, each computed on the same resamples."""
+    values = np.concatenate(strata)
+    whole = [float(figure(values[None, :])[0]) for figure in figures]
     if min(map(len, strata)) < 2:
-        return Bootstrapped(value, None, None, 0, seed)
-    found = np.concatenate([figure(rows) for rows in _resamples(strata, repeats, seed)])
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Bootstrapped(value, float(low), float(high), repeats, seed)
+        return [Bootstrapped(value, None, None, 0, seed) for value in whole]
+    found = [[figure(rows) for figure in figures] for rows in map(values.take, _places(_sizes(strata), repeats, seed))]
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    quantiles = [np.quantile(np.concatenate(column), ends) for column in zip(*found, strict=True)]
+    return [
+        Bootstrapped(v, float(low), float(high), repeats, seed) for v, (low, high) in zip(whole, quantiles, strict=True)
+    ]
 
 
-def _resamples(strata: Sequence[npt.NDArray[np.generic]], repeats: int, seed: int) -> Iterator[Values]:
+def _sizes(strata: Sequence[Values]) -> tuple[int, ...]:
+    return tuple(map(len, strata))
+
+
+@lru_cache(maxsize=1)
+def _places(sizes: tuple[int, ...], repeats: int, seed: int) -> list[npt.NDArray[np.int32]]:
+    """Return resamples within strata, chunk by chunk, as places in all values; entries of one shape share them."""
     draw = np.random.Generator(np.random.PCG64(seed))
+    starts = np.cumsum([0, *sizes[:-1]])
+    chunks = []
     for start in range(0, repeats, CHUNK):
-        size = min(CHUNK, repeats - start)
-        drawn = [values[draw.integers(len(values), size=(size, len(values)))] for values in strata]
-        yield np.concatenate(drawn, axis=1).astype(float)
+        count = min(CHUNK, repeats - start)
+        drawn = [at + draw.integers(size, size=(count, size)) for at, size in zip(starts, sizes, strict=True)]
+        chunks.append(np.concatenate(drawn, axis=1).astype(np.int32))
+    return chunks
 
 
 def _iqm(rows: Values) -> Values:
@@ -155,5 +171,5 @@ def _iqm(rows: Values) -> Values:
     return np.asarray(ordered[:, cut : rows.shape[1] - cut].mean(axis=1))
 
 
-def _share(rows: Values) -> Values:
-    return np.asarray(rows.mean(axis=1))
+def _share(rows: Values, above: float) -> Values:
+    return np.asarray(np.count_nonzero(rows > above, axis=1) / rows.shape[1])
