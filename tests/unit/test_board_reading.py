@@ -13,7 +13,7 @@ from synobench.board.comparable import OfSuite
 from synobench.board.labels import Texts, setting_of
 from synobench.board.runs import Parts, read_run
 from synobench.errors import BenchError
-from synobench.ledger import Ledger
+from synobench.ledger import Layer, Ledger
 from synobench.store import canonical
 from synobench.testing.records import make_failure, make_inputs, make_record, make_records
 
@@ -113,3 +113,22 @@ def test_a_record_and_a_failure_may_share_a_key() -> None:
     here = OfSuite("demo", "1.0")
     assert list(here.done([{**make_failure(), "key": done["key"]}, done])) == [done]
     assert len(here.failed) == 1
+
+
+def test_a_layer_read_from_a_record_is_the_layer_that_its_facts_make() -> None:
+    told = make_record()["outcome"]["ledger"]
+    facts = {"steps": told["steps"], "samples": told["samples"]}
+    made = [
+        Layer(**{k: tuple(v) if isinstance(v, list) else v for k, v in (facts | x).items()}) for x in told["layers"]
+    ]
+    read = Ledger.from_record(told).layers
+    assert list(read) == made
+    assert [vars(layer) for layer in read] == [vars(layer) for layer in made]
+
+
+@pytest.mark.parametrize("fact", ["name", "op", "weight", "input", "output", "nonzero", "events", "dense"])
+def test_a_layer_that_lacks_a_fact_is_refused(fact: str) -> None:
+    told = make_record()["outcome"]["ledger"]
+    del told["layers"][1][fact]
+    with pytest.raises(BenchError, match=fact):
+        Ledger.from_record(told)

@@ -294,7 +294,8 @@ def _validation(record: Mapping[str, Json]) -> float | None:
 
 def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
     cost = need(record, "cost", Mapping)
-    told = {phase: {k: finite((cost.get(phase) or {}).get(k)) for k in COST} for phase in PHASES}
+    spent = {phase: cost.get(phase) or {} for phase in PHASES}
+    told = {phase: {item: finite(held.get(item)) for item in COST} for phase, held in spent.items()}
     if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
         # Nothing was trained here: what it once cost elsewhere nobody measured.
         told["train"] = dict.fromkeys(COST, None)

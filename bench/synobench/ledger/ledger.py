@@ -121,6 +121,8 @@ class Layer:
 
 _WHOLE = ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective")
 _FACTS = frozenset(fact.name for fact in dataclasses.fields(Layer))
+_USUAL = {fact.name: fact.default for fact in dataclasses.fields(Layer) if fact.default is not dataclasses.MISSING}
+_NEEDED = _FACTS - _USUAL.keys()
 
 
 @dataclass(frozen=True)
@@ -247,4 +249,9 @@ def _layer(record: Mapping[str, Any]) -> Layer:
     for whole in _WHOLE:
         if type(values[whole]) is not int:
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")
-    return Layer(**values)
+    if not values.keys() >= _NEEDED:
+        raise TypeError(f"{values.get('name')} lacks {', '.join(sorted(_NEEDED - values.keys()))}")
+    layer = object.__new__(Layer)
+    # A frozen class sets its thirty fields one by one, which thousands of records wait for.
+    layer.__dict__.update(_USUAL, **values)
+    return layer
