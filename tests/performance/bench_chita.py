@@ -14,6 +14,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ def main() -> None:
     """Measure our solvers, and theirs where their code is given, and print one JSON object a line."""
     options = _options()
     if not os.environ.get("BENCH_CHITA"):
-        pools = dict.fromkeys(POOLS, str(options.threads))
+        # What numba compiled for a module that no import knows cannot be read again: each run has a cache of its own.
+        pools = dict.fromkeys(POOLS, str(options.threads)) | {"NUMBA_CACHE_DIR": tempfile.mkdtemp()}
         # -P: a script beside this one is called like a package that numba imports.
         os.execve(sys.executable, [sys.executable, "-P", *sys.argv], {**os.environ, **pools, "BENCH_CHITA": "1"})
     import torch
