@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from synobench_chita.backsolve import inner
+from synobench_chita.backsolve import inner, product
 from synobench_chita.quadratic import Quadratic
 from synobench_chita.refine import refined
 
@@ -34,30 +34,25 @@ def partition(lengths: Sequence[int], size: int) -> list[slice]:
 def block_backsolve(problem: Quadratic, support: Tensor, blocks: Sequence[slice]) -> Tensor:
     """Return the weights [p] that each block's own problem has as its minimiser on the support, a mask [p]."""
     out = torch.zeros_like(problem.dense)
+    removed = torch.where(support, 0.0, problem.dense).to(problem.matrix.dtype)
     # One room for all blocks' rows: it stays in the processor's cache.
     room = problem.matrix.new_empty(max((b.stop - b.start for b in blocks), default=0), problem.rows)
     plain = not bool(problem.linear.any()) and problem.matrix.device.type == "cpu"
     for block in blocks:
-        out[block] = _solve(problem, support[block], block, room, plain)
+        places = support[block].nonzero().view(-1)
+        if places.numel():
+            matrix = problem.matrix[block]
+            rows = torch.index_select(matrix, 0, places, out=room[: len(places)])
+            image, places = product(removed[block], matrix), places + block.start
+            quick = refined(rows, image, problem.ridge) if plain and len(rows) <= problem.rows else None
+            change = _change(rows, image, problem.linear[places], problem.ridge) if quick is None else quick
+            out[places] = problem.dense[places] + torch.as_tensor(change)
     return out
-
-
-def _solve(problem: Quadratic, kept: Tensor, block: slice, room: Tensor, plain: bool) -> Tensor:
-    dense, linear = problem.dense[block], problem.linear[block]
-    weights = torch.zeros_like(dense)
-    places = kept.nonzero().view(-1)
-    if places.numel():
-        matrix = problem.matrix[block]
-        removed = torch.where(kept, 0.0, dense).to(matrix.dtype) @ matrix
-        rows = torch.index_select(matrix, 0, places, out=room[: len(places)])
-        quick = refined(rows, removed, problem.ridge) if plain and len(rows) <= rows.shape[1] else None
-        change = _change(rows.double(), removed.double(), linear[places], problem.ridge) if quick is None else quick
-        weights[places] = dense[places] + torch.as_tensor(change)
-    return weights
 
 
 def _change(rows: Tensor, removed: Tensor, linear: Tensor, ridge: float) -> Tensor:
     r"""Return d [k] with :math:`(A_S^T A_S + n\lambda I) d = A_S^T A_Z \bar w_Z - h_S`, by the smaller system."""
+    rows, removed = rows.double(), removed.double()
     if len(rows) <= rows.shape[1]:
         return _solved(inner(rows.T), ridge, rows @ removed - linear)
     shift = linear / ridge
