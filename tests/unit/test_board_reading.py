@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from synobench.board.build import SuiteFacts, build_board
 from synobench.board.comparable import OfSuite
 from synobench.board.labels import Texts, setting_of
 from synobench.board.runs import Parts, read_run
+from synobench.boards import uncollected
 from synobench.errors import BenchError
 from synobench.ledger import Layer, Ledger
 from synobench.store import canonical
@@ -132,3 +134,21 @@ def test_a_layer_that_lacks_a_fact_is_refused(fact: str) -> None:
     del told["layers"][1][fact]
     with pytest.raises(BenchError, match=fact):
         Ledger.from_record(told)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_rests_while_a_board_is_built_and_is_then_as_it_was(*, before: bool) -> None:
+    was, seen = gc.isenabled(), []
+
+    @uncollected()
+    def fails() -> None:
+        seen.append(gc.isenabled())
+        raise BenchError("a record cannot be read")
+
+    try:
+        (gc.enable if before else gc.disable)()
+        with pytest.raises(BenchError):
+            fails()
+        assert [*seen, gc.isenabled()] == [False, before]
+    finally:
+        (gc.enable if was else gc.disable)()
