@@ -1,5 +1,7 @@
 """Fixed formats: signs, prefixes, gaps, and text that cannot break a terminal."""
 
+import re
+import unicodedata
 from typing import Any
 
 import pytest
@@ -62,3 +64,11 @@ def test_text_stays_on_one_line_without_control_characters() -> None:
 
 def test_seeds() -> None:
     assert (figures.seeds([3]), figures.seeds([0, 3])) == ("seed 3", "seeds 0, 3")
+
+
+@pytest.mark.parametrize("text", [" a  b ", "a b", "a\u00a0b", "a\u2028b", "\ta\n", "a\x7f", "é ± 1", "", "  "])
+def test_plain_text_has_single_blanks_and_no_control_character_however_it_was_written(text: str) -> None:
+    blanks = re.sub(r"\s+", " ", text).strip()
+    assert figures.plain(text) == "".join(
+        c if unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in blanks
+    )
