@@ -118,13 +118,13 @@ def test_the_files_of_a_board() -> None:
 def test_markdown_holds_the_table(demo: Any) -> None:
     above, below, *_ = tables_of(rendered("markdown", demo))
 
-    heads = ["target", "#", "entry", "top-1 %", "seeds", "to dense", "SynOps", "ratio", "sparsity %", "remarks"]
-    assert above[0] == below[0] == heads
+    heads = ["target", "#", "entry", "top-1 %", "seeds", "to dense", "verdict", "SynOps", "ratio", "sparsity %"]
+    assert above[0] == below[0] == [*heads, "remarks"]
     assert above[1][:5] == ["", "", "none", "94.90\xa0±\xa00.52", "5"]
     assert above[1][-1] == "dense\xa0control"
     assert [row[2] for row in above[2:]] == [*MEANS] * 2
     assert [row[0] for row in above[2:]] == ["sparsity\xa050\xa0%", "", "", "sparsity\xa090\xa0%", "", ""]
-    assert above[2][6:9] == ["872", "0.500", "50.00"]
+    assert above[2][7:10] == ["872", "0.500", "50.00"]
     assert below[1][1:5] == ["\N{EN DASH}", "obd", "80.00", "1\xa0of\xa02"]
     assert below[1][-1] == "few seeds, target missed (1 of 1)"
 
