@@ -14,13 +14,10 @@ from synobench.errors import BenchError, nearest
 from synobench.layouts import data_folder, find_layout, layouts_of
 from synobench.registry import Registry
 from synobench.runner import Plan, Settings, parent_path
-from synobench.store import Store
+from synobench.store import HALF, Store
 
 CHECKPOINT = "SYNOBENCH_CHECKPOINT_SECONDS"
 """The environment variable that says how many seconds lie between two checkpoints at least."""
-
-_HALF = re.compile(r"\..+\.(json|ledger|safetensors|md|csv|tex|svg|html)\.[a-z0-9_]{8}")
-"""The name of a file that is being written, as ``write_atomically`` calls it."""
 
 
 def check_run(todo: Plan, registry: Registry, settings: Settings, site: Path) -> None:
@@ -107,7 +104,7 @@ def sweep(*folders: Path, age: float = 3600.0) -> None:
     """
     for path in (path for folder in folders for path in folder.rglob(".*")):
         with contextlib.suppress(OSError):
-            if _HALF.fullmatch(path.name) and time.time() - path.stat().st_mtime > age:
+            if HALF.fullmatch(path.name) and time.time() - path.stat().st_mtime > age:
                 path.unlink()
 
 

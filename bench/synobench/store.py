@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from typing import Any
 from synobench.errors import BenchError
 
 SCHEMA = 1
+
+HALF = re.compile(r"\..+\.(json|ledger|safetensors|md|csv|tex|svg|html)\.[a-z0-9_]{8}")
+"""The name of a file that is being written, as ``write_atomically`` calls it."""
+
 Record = dict[str, Any]
 
 MIGRATIONS: dict[int, Callable[[Record], Record]] = {}

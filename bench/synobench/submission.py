@@ -11,7 +11,7 @@ from typing import Any
 from synobench.board.labels import full_text, target_text
 from synobench.errors import BenchError
 from synobench.registry import Registry
-from synobench.store import Store, canonical
+from synobench.store import HALF, Store, canonical
 from synobench.suite import find_suite
 
 Inputs = Mapping[str, Any]
@@ -25,7 +25,9 @@ def strangers(store: Store, suite: str) -> Iterator[str]:
     records = set(store.paths(suite))
     for path in sorted(folder.rglob("*")):
         own = path in records or (path.suffix == ".ledger" and path.with_suffix(".json") in records)
-        if path.is_symlink() or not (own or path.is_dir()):
+        # What a kill left of a write, the next run sweeps away.
+        half = HALF.fullmatch(path.name) is not None
+        if path.is_symlink() or not (own or half or path.is_dir()):
             yield f"{path}: it is no record and no record's ledger; it does not belong here"
 
 
