@@ -283,12 +283,15 @@ def replay(arguments: Namespace) -> int:
 
     if bool(arguments.key) == (arguments.sample is not None):
         raise BenchError("replay takes either keys or --sample N")
+    if not arguments.key and arguments.sample < 1:
+        raise BenchError(f"--sample draws one record or more, not {arguments.sample}")
     registry, store = _load(arguments), Store(arguments.leaderboards)
     suites = {suite.name: suite for suite in (find_suite(name, registry) for name in arguments.suite)}
     if arguments.key:
-        records = replays.find(arguments.key, store)
+        paths = replays.find(arguments.key, store)
     else:
-        records = replays.sample(store, list(suites), arguments.sample, arguments.salt)
+        paths = replays.sample(store, list(suites), arguments.sample, arguments.salt)
+    records = [replays.held(path, registry) for path in paths]
     found = [
         j
         for suite, some in replays.by_suite(records, suites, registry)

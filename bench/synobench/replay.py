@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from synobench.board.runs import Score, read_score
@@ -15,6 +16,7 @@ from synobench.registry import Registry
 from synobench.stats import t_quantile
 from synobench.store import Record, Store, canonical, read_json
 from synobench.suite import Cell, Suite, cells, find_suite
+from synobench.verify import verify_file
 
 SHORTEST = 6
 """The fewest digits that a key may be cut to."""
@@ -95,21 +97,34 @@ def family_of(record: Record, store: Store) -> list[Record]:
     """Return the stored records that differ from a record in their seed alone, its own among them."""
     own = _without_seed(record["inputs"])
     suite = record["inputs"]["suite"]["name"]
-    return [r for r in store.records(suite) if _without_seed(r["inputs"]) == own]
+    return [r for r in store.records(suite) if _without_seed(r.get("inputs")) == own]
 
 
-def _without_seed(inputs: Mapping[str, Any]) -> str:
-    return canonical({k: v for k, v in inputs.items() if k not in ("seed", "parent")})
+def _without_seed(inputs: Any) -> str:
+    """Return what a cell's seeds share; nothing of what is no inputs at all, which is for ``verify`` to tell of."""
+    told = inputs if isinstance(inputs, Mapping) else {}
+    return canonical({k: v for k, v in told.items() if k not in ("seed", "parent")})
 
 
-def find(keys: Sequence[str], store: Store) -> list[Record]:
-    """Return the stored records of some keys, each given in full or by its first digits.
+def find(keys: Sequence[str], store: Store) -> list[Path]:
+    """Return the files of stored records by key, each given in full or by its first digits, each file once.
 
     Raises:
         BenchError: a key is too short, unknown, or the beginning of several.
     """
     paths = {path.stem: path for suite in store.suites() for path in store.paths(suite)}
-    return [read_json(paths[_whole(key, paths)]) for key in keys]
+    return [paths[key] for key in dict.fromkeys(_whole(key, paths) for key in keys)]
+
+
+def held(path: Path, registry: Registry) -> Record:
+    """Return a record that is what it claims, for hours are not spent on one that is not.
+
+    Raises:
+        BenchError: it is not.
+    """
+    if wrong := verify_file(path, path.parents[1].name, registry):
+        raise BenchError(f"record {path.stem[:12]} does not hold: {wrong[0]}")
+    return read_json(path)
 
 
 def _whole(key: str, known: Iterable[str]) -> str:
@@ -122,11 +137,11 @@ def _whole(key: str, known: Iterable[str]) -> str:
     return found[0]
 
 
-def sample(store: Store, suites: Sequence[str], count: int, salt: str) -> list[Record]:
-    """Draw records, the same for one salt wherever they lie: a date as salt draws others every night."""
+def sample(store: Store, suites: Sequence[str], count: int, salt: str) -> list[Path]:
+    """Draw records' files, the same for one salt wherever they lie: a date as salt draws others every night."""
     paths = [path for suite in suites or store.suites() for path in store.paths(suite)]
     drawn = sorted(paths, key=lambda path: hashlib.sha256(f"{salt}/{path.stem}".encode()).hexdigest())
-    return [read_json(path) for path in drawn[:count]]
+    return drawn[:count]
 
 
 def by_suite(

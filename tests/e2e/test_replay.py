@@ -42,6 +42,16 @@ def test_a_replay_is_identical_and_kept_beside_the_record(copied: Bench) -> None
     assert copied.records() == before
 
 
+def test_a_forged_record_is_refused_before_anything_runs(copied: Bench) -> None:
+    key = stored(copied, "magnitude", 0)
+    path = copied.store / "records" / "tiny" / key[:2] / f"{key}.json"
+    path.write_text(path.read_text().replace('"hits": ', '"hits": 1', 1))
+    done = copied("replay", key, "--suite", "tiny.toml", "--executor", "inline", code=2)
+    assert "does not hold" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (copied.store / "replays").exists()
+
+
 def test_a_record_that_no_run_gives_cannot_be_judged_by_one_other_seed(copied: Bench) -> None:
     key = stored(copied, "magnitude", 0)
     path = copied.store / "records" / "tiny" / key[:2] / f"{key}.json"
@@ -59,6 +69,7 @@ def test_a_record_that_no_run_gives_cannot_be_judged_by_one_other_seed(copied: B
         (["replay", "abcdef", "--sample", "1"], "replay takes either keys or --sample N"),
         (["replay", "000000", "--suite", "tiny.toml"], "'000000' is the key of no record"),
         (["replay", "--sample", "1"], "tiny"),
+        (["replay", "--sample", "-1"], "--sample draws one record or more, not -1"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], told: str, copied: Bench) -> None:

@@ -53,6 +53,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for weights in options.sizes or [0]:
         case = synthetic(weights, options) if weights else gradients_of(options)
+        if options.facts:
+            print(json.dumps(facts(case, options)), flush=True)
         found = {}
         for name, solver in _sides(case, options).items():
             found[name] = _measured(name, solver, case, options.repeats)
@@ -71,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sparsity", type=float, default=0.7)
     parser.add_argument("--ridge", type=float, default=1e-4)
     parser.add_argument("--drop", type=float, default=0.01)
+    parser.add_argument("--facts", action="store_true", help="tell of the problem too: condition, magnitude, exactness")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--skip", nargs="*", default=[], help="sides to leave out, by name")
@@ -155,6 +158,32 @@ def _sides(case: Case, options: argparse.Namespace) -> dict[str, Callable[[], An
     return {name: side for name, side in sides.items() if name not in options.skip}
 
 
+def facts(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the problem is like: how stiff, what magnitude pruning reaches, how near ``bso`` is to float64."""
+    import torch
+
+    from synobench.fisher import gram, joint_step
+
+    rows = _rows(case, options.drop)
+    keep = torch.zeros(len(case.weights), dtype=torch.bool)
+    keep[case.weights.abs().argsort(descending=True)[: case.kept]] = True
+    ours = _ours(case, "bso", options.drop)()
+    step = joint_step(case.matrix[:, :rows], case.weights, ours != 0, case.matrix.shape[1], options.ridge)
+    exact = case.weights.double() + step
+    return {
+        "rows_solved_with": rows,
+        "largest_eigenvalue_over_ridge": float(torch.linalg.eigvalsh(gram(case.matrix))[-1]) / case.ridge,
+        "objective_of_magnitude": objective(case, torch.where(keep, case.weights, 0.0)),
+        "bso_from_float64": float((ours - exact).norm() / exact.norm()),
+    }
+
+
+def _rows(case: Case, drop: float) -> int:
+    """Return how many rows the certificate leaves (see ``synobench.gradients.drop_rows``)."""
+    tails = case.squares.flip(0).cumsum(0)
+    return case.matrix.shape[1] - int((tails <= drop * case.ridge).sum())
+
+
 def _ours(case: Case, variant: str, drop: float) -> Callable[[], Any]:
     import torch
 
@@ -162,10 +191,8 @@ def _ours(case: Case, variant: str, drop: float) -> Callable[[], Any]:
     from synobench_chita.solve import Settings, solve
 
     def run() -> Any:
-        tails = case.squares.flip(0).cumsum(0)
-        rows = case.matrix.shape[1] - int((tails <= drop * case.ridge).sum())
         dense = case.weights.double()
-        problem = Quadratic(case.matrix[:, :rows], dense, case.ridge, torch.zeros_like(dense))
+        problem = Quadratic(case.matrix[:, : _rows(case, drop)], dense, case.ridge, torch.zeros_like(dense))
         return solve(problem, case.kept, Settings(variant, block=BLOCK, lengths=case.lengths)).weights
 
     return run

@@ -21,11 +21,12 @@ from synobench.replay import (
     exit_code,
     family_of,
     find,
+    held,
     judge,
     sample,
     spread_bound,
 )
-from synobench.store import Store
+from synobench.store import Store, document, write_atomically
 from synobench.suite import Cell, cells, find_suite, parse
 from synobench.testing.records import make_record
 
@@ -121,7 +122,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_record_is_found_by_the_beginning_of_its_key(store: Store) -> None:
     record = family(150)[0]
-    assert find([record["key"][:8], record["key"]], store) == [record, record]
+    assert find([record["key"][:8], record["key"]], store) == [store.record_path("demo", record["key"])]
     with pytest.raises(BenchError, match="too short for a key"):
         find(["ab"], store)
     with pytest.raises(BenchError, match="'ffffff0' is the key of no record"):
@@ -133,10 +134,21 @@ def test_the_family_differs_in_the_seed_alone(store: Store) -> None:
 
 
 def test_a_sample_is_the_same_for_a_salt_and_other_for_another(store: Store) -> None:
-    draws = {salt: [r["key"] for r in sample(store, [], 2, salt)] for salt in "abcdefgh"}
-    assert draws["a"] == [r["key"] for r in sample(store, ["demo"], 2, "a")]
+    draws = {salt: [path.stem for path in sample(store, [], 2, salt)] for salt in "abcdefgh"}
+    assert draws["a"] == [path.stem for path in sample(store, ["demo"], 2, "a")]
     assert len({tuple(keys) for keys in draws.values()}) > 3
     assert len(sample(store, [], 99, "a")) == 5
+
+
+def test_a_record_that_does_not_hold_is_not_run_again(store: Store, registry: Registry) -> None:
+    path = store.paths("demo")[0]
+    with pytest.raises(BenchError, match=f"record {path.stem[:12]} does not hold: its ledger's vectors are missing"):
+        held(path, registry)
+
+
+def test_a_broken_neighbour_is_no_member_of_a_family(store: Store) -> None:
+    write_atomically(store.record_path("demo", "ab" * 32), document({"schema": 1, "inputs": None}).encode())
+    assert len(family_of(family(150)[0], store)) == 3
 
 
 def ready(registry: Registry) -> tuple[Any, list[Cell]]:
