@@ -16,7 +16,7 @@ from synobench.errors import BenchError
 from synobench.stages import Stage
 from synobench_models.ordinary import VGG16, Shape
 from synobench_models.params import SpikingConv, SpikingMLP, SpikingVGG
-from synobench_models.stages import NeuronFactory, channels_last, fire, fire_constant, over_time
+from synobench_models.temporal import NeuronFactory, channels_last, fire, fire_constant, over_time
 
 VGG9 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0)
 """Channels of each convolution of the VGG-9 of Lee et al. 2020; 0 is a pooling layer."""

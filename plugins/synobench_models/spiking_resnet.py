@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from synobench.errors import BenchError
 from synobench.stages import Stage
 from synobench_models.params import SpikingResNet
-from synobench_models.stages import NeuronFactory, channels_last, fire, fire_constant, over_time
+from synobench_models.temporal import NeuronFactory, channels_last, fire, fire_constant, over_time
 
 WIDTHS = (64, 128, 256, 512)
 """Channels of the four layers, two blocks each."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synobench.stages.ops import Gradients, Tape, statistics
+from synobench.stages.ops import Gradients, Op, Tape, statistics
 from synobench.stages.stage import LAYERS, Stage
 
 _NORMS = nn.modules.batchnorm._BatchNorm
 
 
-class Opaque:
+class Opaque(Op):
     """A stage whose graph is recorded from its input to its output and goes no further.
 
     Batch norm inside it keeps the statistics of the last feed-forward pass, as constants.
@@ -30,7 +30,11 @@ class Opaque:
         self._a_sample: float | None = None
         self.learns = bool(self._parameters)
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def renew(self) -> None:
+        """Forget the statistics of batch norms."""
+        self._norms.clear()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y without its graph; input and output with it are the tape."""
         given = x.detach()
         # Images as they come need no gradient, and integers could have none.
@@ -39,7 +43,7 @@ class Opaque:
             if getattr(module, "spiking", False):
                 module.reset()  # type: ignore[operator]
         with torch.enable_grad(), ExitStack() as held:
-            held.enter_context(self._frozen(fresh))
+            held.enter_context(self._frozen())
             counted = held.enter_context(self._counting()) if self._a_sample is None else None
             y = self._stage(given)
         if counted is not None:
@@ -50,7 +54,7 @@ class Opaque:
     def pull(self, tape: Tape, e: Tensor) -> Tensor:
         """Return the transposed Jacobian applied to e."""
         given, y = tape
-        (found,) = torch.autograd.grad(y, given, e, retain_graph=True)
+        found: Tensor = torch.autograd.grad(y, given, e, retain_graph=True)[0]
         return found
 
     def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
@@ -63,7 +67,7 @@ class Opaque:
         """Count the multiply-adds of the layers inside."""
         counts: list[int] = []
 
-        def hook(module: Any, args: tuple[Any, ...], y: Tensor) -> None:
+        def hook(module: Any, _args: tuple[Any, ...], y: Tensor) -> None:
             counts.append(y.numel() * module.weight[0].numel())
 
         handles = [m.register_forward_hook(hook) for m in self._inside if isinstance(m, LAYERS)]
@@ -74,20 +78,20 @@ class Opaque:
                 handle.remove()
 
     @contextmanager
-    def _frozen(self, fresh: bool) -> Iterator[None]:
-        """Let batch norms take statistics anew, or use those they have, as constants in either case."""
+    def _frozen(self) -> Iterator[None]:
+        """Let batch norms keep the statistics that they first take, as constants."""
         norms: list[Any] = [m for m in self._inside if isinstance(m, _NORMS)]
         for norm in norms:
-            norm.forward = self._form(norm, fresh)
+            norm.forward = self._form(norm)
         try:
             yield
         finally:
             for norm in norms:
                 del norm.forward
 
-    def _form(self, norm: nn.Module, fresh: bool) -> Any:
+    def _form(self, norm: nn.Module) -> Any:
         def forward(x: Tensor) -> Tensor:
-            if fresh or norm not in self._norms:
+            if norm not in self._norms:
                 self._norms[norm] = statistics(norm, x)
             mean, inverse = self._norms[norm]
             n: Any = norm

@@ -5,7 +5,7 @@ Nothing here records a graph. What a product needs of the forward pass lies in a
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,26 +19,38 @@ Gradients = list[tuple[nn.Parameter, Tensor]]
 _aten: Any = torch.ops.aten
 
 
-class Op(Protocol):
-    """One module of a stage."""
+class Op:
+    """One module of a stage; as it stands, one without parameters.
 
-    macs: int
-    """Multiply-adds of the last forward pass; a pull and the gradients take as many each."""
+    `macs` are the multiply-adds of the last forward pass (a pull and the gradients take as many each); `learns` says
+    whether it has parameters.
+    """
 
-    learns: bool
-    """Whether it has parameters."""
+    macs = 0
+    learns = False
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
-        """Return y and the tape; `fresh` is a feed-forward pass in training, in which statistics are taken anew."""
+    def renew(self) -> None:
+        """Take statistics anew at the next forward pass: it is the feed-forward pass of a batch."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
+        """Return y and the tape."""
+        raise NotImplementedError
 
     def pull(self, tape: Tape, e: Tensor) -> Tensor:
         """Return the transposed Jacobian at the tape's input, applied to e (shaped like y)."""
+        raise NotImplementedError
+
+    def pulled(self, base: Tensor, tape: Tape, e: Tensor, share: float, scale: float) -> Tensor:
+        """Return `share` times a tensor of the input's shape plus `scale` times the pull of e."""
+        held = base * share if share != 1.0 else base
+        return torch.add(held, self.pull(tape, e), alpha=scale)
 
     def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
         """Return each parameter with `scale` times the gradient of the sum of e times y."""
+        return []
 
 
-class Linear:
+class Linear(Op):
     """A linear layer on the last dimension."""
 
     learns = True
@@ -46,7 +58,7 @@ class Linear:
     def __init__(self, module: nn.Linear) -> None:
         self.module, self.macs = module, 0
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return x W' + b."""
         y = F.linear(x, self.module.weight, self.module.bias)
         self.macs = x.numel() * y.shape[-1]
@@ -56,17 +68,23 @@ class Linear:
         """Return e W."""
         return e @ self.module.weight
 
+    def pulled(self, base: Tensor, tape: Tape, e: Tensor, share: float, scale: float) -> Tensor:
+        """Return `share` base + `scale` e W, in one product."""
+        if base.dim() == 2 and e.dtype == base.dtype:
+            return torch.addmm(base, e, self.module.weight, beta=share, alpha=scale)
+        return super().pulled(base, tape, e, share, scale)
+
     def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
         """Return those of weight and bias."""
         e, x = e.reshape(-1, e.shape[-1]), tape.reshape(-1, tape.shape[-1])
         weight = self.module.weight
-        found = [(weight, torch.addmm(weight, e.t(), x, beta=0, alpha=scale))]
+        found: Gradients = [(weight, torch.addmm(weight, e.t(), x, beta=0, alpha=scale))]
         if self.module.bias is not None:
             found.append((self.module.bias, e.sum(0).mul_(scale)))
         return found
 
 
-class Conv:
+class Conv(Op):
     """A convolution without padding modes of its own."""
 
     learns = True
@@ -74,7 +92,7 @@ class Conv:
     def __init__(self, module: nn.Conv2d) -> None:
         self.module, self.macs = module, 0
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return the convolution of x [N, C, H, W]."""
         m = self.module
         y = F.conv2d(x, m.weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
@@ -89,7 +107,7 @@ class Conv:
     def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
         """Return those of weight and bias."""
         _, weight, bias = self._backward(tape, e, inputs=False, weights=True)
-        found = [(self.module.weight, weight.mul_(scale))]
+        found: Gradients = [(self.module.weight, weight.mul_(scale))]
         if self.module.bias is not None:
             found.append((self.module.bias, bias.mul_(scale)))
         return found
@@ -103,7 +121,7 @@ class Conv:
         return found
 
 
-class Norm:
+class Norm(Op):
     """Batch norm whose statistics are those of the last feed-forward pass; they are constants for every product."""
 
     learns = True
@@ -112,9 +130,13 @@ class Norm:
         self.module, self.macs = module, 0
         self._held: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def renew(self) -> None:
+        """Forget the statistics."""
+        self._held = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return the normalised x [N, C, ...]."""
-        if fresh or self._held is None:
+        if self._held is None:
             self._held = statistics(self.module, x)
         mean, inverse = self._held
         m = self.module
@@ -158,24 +180,13 @@ def _by_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (like.dim() - 2))
 
 
-class Still:
-    """An operation without parameters."""
-
-    learns = False
-    macs = 0
-
-    def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
-        """Return nothing."""
-        return []
-
-
-class ReLU(Still):
+class ReLU(Op):
     """max(x, 0); its derivative at 0 is 0."""
 
     def __init__(self, module: nn.ReLU) -> None:
         """Take no more from the module than its kind."""
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y, which is the tape."""
         y = torch.relu(x)
         return y, y
@@ -186,13 +197,13 @@ class ReLU(Still):
         return found
 
 
-class LeakyReLU(Still):
+class LeakyReLU(Op):
     """X, or a fraction of it below 0."""
 
     def __init__(self, module: nn.LeakyReLU) -> None:
         self._slope = module.negative_slope
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; x is the tape."""
         return F.leaky_relu(x, self._slope), x
 
@@ -202,13 +213,13 @@ class LeakyReLU(Still):
         return found
 
 
-class GELU(Still):
+class GELU(Op):
     """The Gaussian error linear unit."""
 
     def __init__(self, module: nn.GELU) -> None:
         self._form = module.approximate
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; x is the tape."""
         return F.gelu(x, approximate=self._form), x
 
@@ -218,13 +229,13 @@ class GELU(Still):
         return found
 
 
-class Tanh(Still):
+class Tanh(Op):
     """The hyperbolic tangent."""
 
     def __init__(self, module: nn.Tanh) -> None:
         """Take no more from the module than its kind."""
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y, which is the tape."""
         y = torch.tanh(x)
         return y, y
@@ -235,13 +246,13 @@ class Tanh(Still):
         return found
 
 
-class Identity(Still):
+class Identity(Op):
     """What changes nothing."""
 
     def __init__(self, module: nn.Identity) -> None:
         """Take no more from the module than its kind."""
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return x."""
         return x, None
 
@@ -250,13 +261,13 @@ class Identity(Still):
         return e
 
 
-class Flatten(Still):
+class Flatten(Op):
     """[N, ...] laid out as [N, features]."""
 
     def __init__(self, module: nn.Flatten) -> None:
         self._from = module.start_dim
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; the shape is the tape."""
         return x.flatten(self._from), x.shape
 
@@ -265,14 +276,14 @@ class Flatten(Still):
         return e.reshape(tape)
 
 
-class MaxPool(Still):
+class MaxPool(Op):
     """The largest of each window."""
 
     def __init__(self, module: nn.MaxPool2d) -> None:
         self._told = [_pair(v) for v in (module.kernel_size, module.stride, module.padding, module.dilation)]
         self._ceil = module.ceil_mode
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; x and the places of the largest are the tape."""
         y, places = _aten.max_pool2d_with_indices(x, *self._told, self._ceil)
         return y, (x, places)
@@ -283,14 +294,14 @@ class MaxPool(Still):
         return found
 
 
-class AvgPool(Still):
+class AvgPool(Op):
     """The mean of each window."""
 
     def __init__(self, module: nn.AvgPool2d) -> None:
         self._told = [_pair(v) for v in (module.kernel_size, module.stride, module.padding)]
         self._more = (module.ceil_mode, module.count_include_pad, module.divisor_override)
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; x is the tape, for its shape."""
         return _aten.avg_pool2d(x, *self._told, *self._more), x
 
@@ -300,19 +311,20 @@ class AvgPool(Still):
         return found
 
 
-class MeanPool(Still):
+class MeanPool(Op):
     """The mean of each map, [N, C, 1, 1]."""
 
     def __init__(self, module: nn.AdaptiveAvgPool2d) -> None:
         """Take no more from the module than its kind."""
 
-    def forward(self, x: Tensor, fresh: bool) -> tuple[Tensor, Tape]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
         """Return y; the shape of x is the tape."""
         return x.mean((2, 3), keepdim=True), x.shape
 
     def pull(self, tape: Tape, e: Tensor) -> Tensor:
         """Return e spread over each map."""
-        return (e / (tape[2] * tape[3])).expand(tape)
+        spread: Tensor = (e / (tape[2] * tape[3])).expand(tape)
+        return spread
 
 
 OPS: dict[type[nn.Module], Any] = {
