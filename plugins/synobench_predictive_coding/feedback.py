@@ -139,21 +139,34 @@ class ConvMap(Map):
     def gradient(self, d: Tensor, y: Tensor) -> Tensor:
         """Return the weight's gradient of the convolution that g is the transposed of."""
         flat = _still(d)
-        raised = _up(_still(y), self._size(flat))
-        found: Tensor = self._convolved(raised, flat, [False, True, False])[1]
+        found: Tensor = self._convolved(self._raised(y, flat), flat, [False, True, False])[1]
         return found
 
     def _map(self, y: Tensor, like: Tensor) -> Tensor:
         flat = _still(like)
-        raised = _up(_still(y), self._size(flat))
-        found: Tensor = self._convolved(raised, flat, [True, False, False])[0]
-        return found.view(like.shape) if like.dim() != found.dim() else found
+        found: Tensor = self._convolved(self._raised(y, flat), flat, [True, False, False])[0]
+        return found.reshape(like.shape)
 
     def _back(self, d: Tensor, like: Tensor) -> Tensor:
         m = self._layer
         raised = F.conv2d(_still(d), self.weight, None, m.stride, m.padding, m.dilation, m.groups)
-        found = _down(raised, _still(like).shape[-2:])
-        return found.view(like.shape) if like.dim() != found.dim() else found
+        return _down(raised, self._maps(like, raised).shape[-2:]).reshape(like.shape)
+
+    def _raised(self, y: Tensor, below: Tensor) -> Tensor:
+        """Return the state above as maps of the size of the convolution's own output."""
+        h, w = self._size(below)
+        return _up(self._maps(y, below.new_empty(1, 1, h, w)), (h, w))
+
+    def _maps(self, y: Tensor, full: Tensor) -> Tensor:
+        """Return a state above as maps [N, C, h, w], where the stage has flattened them; `full` has those before it."""
+        flat = _still(y)
+        if flat.dim() == 4:
+            return flat
+        channels = self._layer.out_channels
+        flat = y.reshape(-1, channels, y.shape[-1] // channels)
+        (h, w), held = full.shape[-2:], flat.shape[-1]
+        side = next(s for s in range(1, h + 1) if (h // s) * (w // s) == held)
+        return flat.reshape(*flat.shape[:2], h // side, w // side)
 
     def _size(self, below: Tensor) -> tuple[int, int]:
         """Return height and width of the convolution's own output on the state below."""
