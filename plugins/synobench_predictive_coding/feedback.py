@@ -119,8 +119,9 @@ class LinearMap(Map):
         return F.linear(y, self.weight).reshape(like.shape)
 
     def _back(self, d: Tensor, like: Tensor) -> Tensor:
-        flat = d.reshape(*like.shape[:-1], self.weight.shape[0])
-        return flat @ self.weight
+        # A state in time is above held to a target without: then its steps add up.
+        flat = d.reshape(-1, *like.shape[:-1], self.weight.shape[0])
+        return (flat @ self.weight).sum(0)
 
 
 class ConvMap(Map):

@@ -35,7 +35,7 @@ class Learning:
             if self._asked.lalr:
                 adapt(found, self._asked.kappa)
             for parameter, gradient in found:
-                parameter.grad = gradient
+                parameter.grad = gradient.to(parameter.dtype)
         asked = self._asked
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(update, self._total, self._warmup, asked.rate, asked.schedule)

@@ -74,10 +74,10 @@ class Link:
         return found.add_(e, alpha=scale) if self._skip else found
 
     def gradients(self, trace: Trace, e: Tensor, scale: float = 1.0) -> Gradients:
-        """Return each parameter with `scale` times the gradient of the sum over e times f(x)."""
+        """Return each parameter, the layer's own weight first, with `scale` times the gradient of the sum of e f(x)."""
         back, found = e * self._skip if self._skip else e, Gradients()
         for i in range(len(self.ops) - 1, self._first - 1, -1):
-            found += self.ops[i].gradients(trace.tapes[i], back, scale)
+            found = self.ops[i].gradients(trace.tapes[i], back, scale) + found
             if i > self._first:
                 back = self.ops[i].pull(trace.tapes[i], back)
         self._chain.count("backward", self.macs / 2)
