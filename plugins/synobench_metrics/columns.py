@@ -124,7 +124,7 @@ def update_spread(record: Record) -> float | None:
 
 def backprop_cosine(record: Record) -> float | None:
     """Return the mean over depth of the cosine between a rule's update and backprop's gradient, when last measured."""
-    updates = _table(record, "train/cosine")
+    updates = _table(record, "train/cosine-to-backprop")
     return sum(updates[-1]) / len(updates[-1]) if updates else None
 
 

@@ -79,11 +79,15 @@ def test_update_norms_tell_their_spread_by_depth_and_the_cosine_its_mean() -> No
     def table(*values: Any) -> Any:
         return {"by": ["a", "b"], "at": [1, 9], "values": list(values)}
 
-    record = trained(**{"update-norm": table([0.1, 0.2], [0.01, 0.08]), "cosine": table([0.1, 0.2], [0.5, 0.9])})
+    record = trained(
+        **{"update-norm": table([0.1, 0.2], [0.01, 0.08]), "cosine-to-backprop": table([0.1, 0.2], [0.5, 0.9])}
+    )
     assert measured("update-spread", record) == pytest.approx(8)
     assert measured("backprop-cosine", record) == pytest.approx(0.7)
     for broken in (None, 0.0):
-        again = trained(**{"update-norm": table([0.1, broken], [0.01, 0.08]), "cosine": table([0.1, None], [0.5, 0.9])})
+        again = trained(
+            **{"update-norm": table([0.1, broken], [0.01, 0.08]), "cosine-to-backprop": table([0.1, None], [0.5, 0.9])}
+        )
         assert measured("update-spread", again) is None
     assert measured("backprop-cosine", again) is None
 
