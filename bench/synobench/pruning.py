@@ -241,5 +241,7 @@ def session_of(job: Job, model: nn.Module, phase: str, epochs: int, **more: Any)
         seed=job.inputs["seed"],
         spiking=job.inputs["neuron"] is not None,
         precision=budget["precision"],
+        network=job.inputs["model"]["name"],
+        meter=job.meter,
         **more,
     )

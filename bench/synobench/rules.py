@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from synobench import seeds
 from synobench.feed import Batch, Feed
+from synobench.stages import Chain, stages_of
 from synobench.tensors import Tree
+
+if TYPE_CHECKING:
+    from synobench.cost import Meter
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,6 +44,9 @@ class Session:
         spiking: whether the network answers [T, N, classes].
         precision: float32, bfloat16 or float16 (mixed: weights stay float32).
         penalty: a pruner's term for the loss, where one asked for it and the rule's entry accepts it.
+        network: the name of the model, for messages.
+        meter: counts the passes that the links of `chain` are worth.
+        enforce: sets removed weights to zero again, for a rule that updates them several times between two yields.
     """
 
     model: nn.Module
@@ -50,6 +58,18 @@ class Session:
     spiking: bool = False
     precision: str = "float32"
     penalty: Callable[[], Tensor] | None = None
+    network: str = ""
+    meter: Meter | None = None
+    enforce: Callable[[], None] = lambda: None
+
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """The network as a chain of stages, with the products that local rules are made of.
+
+        Raises:
+            ContractError: the model shows no stages.
+        """
+        return Chain(stages_of(self.model, self.network), self.meter)
 
     @property
     def device(self) -> str:
@@ -64,7 +84,10 @@ class Session:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Go once through the training split, in the order that the seed gives this epoch."""
         order = torch.randperm(len(self.feed), generator=self.generator("order", epoch))
-        return self.feed.batches(self.batch, order)
+        for batch in self.feed.batches(self.batch, order):
+            yield batch
+            if "chain" in vars(self):
+                self.chain.settle()
 
     def generator(self, purpose: str, epoch: int = 0) -> torch.Generator:
         """Return a CPU generator for one purpose of this phase at one epoch."""

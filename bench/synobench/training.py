@@ -59,6 +59,8 @@ class Phase:
             ContractError: the loss is not finite.
         """
         session = self.session
+        if self.referee is not None:
+            session.enforce = self.referee.enforce
         self.rule.begin(session)
         first = 0
         if resumed is not None:

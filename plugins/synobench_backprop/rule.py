@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from synobench.rules import Progress, Session
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from synobench.augment import augmented
+from synobench.rates import rate_at
+from synobench.rules import Progress, Session
 from synobench_backprop import Backprop
-from synobench_backprop.augment import crop, flip
 
 
 def tet_loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -24,16 +24,6 @@ def tet_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """
     steps = outputs.shape[0]
     return F.cross_entropy(outputs.flatten(0, 1), labels.repeat(steps))
-
-
-def rate_at(update: int, total: int, warmup: int, params: Backprop) -> float:
-    """Return the learning rate of one update: linear warm-up, then a half cosine to zero (or constant)."""
-    if update < warmup:
-        return params.rate * (update + 1) / warmup
-    if params.schedule == "constant":
-        return params.rate
-    done = (update - warmup) / max(1, total - warmup)
-    return params.rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 class BackpropRule:
@@ -62,15 +52,9 @@ class BackpropRule:
         draws = session.generator("augment", epoch)
         total, warmup = session.epochs * session.updates, round(self._params.warmup * session.updates)
         for i, (inputs, labels) in enumerate(session.batches(epoch)):
-            rate = rate_at(epoch * session.updates + i, total, warmup, self._params)
-            loss = self._update(self._augmented(inputs, draws), labels, rate)
+            rate = rate_at(epoch * session.updates + i, total, warmup, self._params.rate, self._params.schedule)
+            loss = self._update(augmented(inputs, self._params.augment, draws), labels, rate)
             yield Progress(loss, labels.numel())
-
-    def _augmented(self, inputs: Tensor, draws: torch.Generator) -> Tensor:
-        if self._params.augment == "none":
-            return inputs
-        inputs = crop(inputs, 4, draws)
-        return flip(inputs, draws) if self._params.augment == "crop-flip" else inputs
 
     def _update(self, inputs: Tensor, labels: Tensor, rate: float) -> Tensor:
         for group in self._optimizer.param_groups:

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 
 from synobench.entries import ModelEntry
 from synobench.hookspecs import hookimpl
-from synobench_models.params import MLP, ResNet20, SpikingConv, SpikingMLP, SpikingResNet, SpikingVGG
+from synobench_models.params import (
+    MLP,
+    VGG5,
+    ResidualMLP,
+    ResNet20,
+    SpikingConv,
+    SpikingMLP,
+    SpikingResNet,
+    SpikingVGG,
+)
 
 _RESNET20 = ("conv1.weight", "layer*.conv?.weight", "linear.weight", "fc.weight")
 
@@ -27,6 +36,13 @@ def _ordinary() -> tuple[ModelEntry, ...]:
             run="synobench_models.ordinary:mlp",
         ),
         ModelEntry(
+            "mlp-residual",
+            summary="ten linear layers of 128 units with GELU, with or without skip connections",
+            citation="He2016",
+            params=ResidualMLP,
+            run="synobench_models.ordinary:residual_mlp",
+        ),
+        ModelEntry(
             "lenet5",
             summary="LeNet-5 as pruning papers use it (20-50-500, max pooling, ReLU; 431,080 parameters on MNIST)",
             citation="LeCun1998",
@@ -39,6 +55,13 @@ def _ordinary() -> tuple[ModelEntry, ...]:
             params=ResNet20,
             run="synobench_models.resnet:resnet20",
             prunable=_RESNET20,
+        ),
+        ModelEntry(
+            "vgg5",
+            summary="VGG-5 of predictive coding: four 3x3 convolutions with pooling, one linear layer, no batch norm",
+            citation="Simonyan2015",
+            params=VGG5,
+            run="synobench_models.ordinary:vgg5",
         ),
         ModelEntry(
             "vgg16",

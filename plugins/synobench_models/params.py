@@ -16,6 +16,26 @@ class MLP:
 
 
 @dataclass(frozen=True)
+class ResidualMLP:
+    """Parameters of a deep multilayer perceptron of one width."""
+
+    depth: int = param(10, low=3, doc="linear layers")
+    width: int = param(128, low=1, doc="units of each hidden layer")
+    activation: str = param("gelu", choices=("relu", "gelu", "tanh"), doc="of every hidden layer")
+    skip: bool = param(True, doc="whether hidden layers have skip connections, x + act(W x) / sqrt(depth)")
+    gain: float = param(1.0, low=0.0, doc="what the initial weights are multiplied by")
+
+
+@dataclass(frozen=True)
+class VGG5:
+    """Parameters of VGG-5."""
+
+    widths: tuple[int, int, int, int] = param((32, 64, 128, 128), low=1, doc="channels of the convolutions")
+    activation: str = param("relu", choices=("relu", "gelu", "tanh"), doc="of every convolution")
+    pool: str = param("max", choices=("max", "average"), doc="how maps are pooled")
+
+
+@dataclass(frozen=True)
 class ResNet20:
     """Parameters of the CIFAR ResNet of 20 layers."""
 

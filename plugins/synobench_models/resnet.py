@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synobench.stages import Stage
 from synobench_models.params import ResNet20
 
 
@@ -68,6 +69,16 @@ class ResNet(nn.Module):
         x = self.mean(self.layer3(self.layer2(self.layer1(x)))).flatten(1)
         logits: Tensor = self.get_submodule(self.head)(x)
         return logits
+
+    def stages(self) -> list[Stage]:
+        """Return the stem, a block each, and the head with the average before it."""
+        blocks = [
+            Stage(f"layer{i}.{name}", (block,), run=block)
+            for i in (1, 2, 3)
+            for name, block in self.get_submodule(f"layer{i}").named_children()
+        ]
+        head = (self.mean, nn.Flatten(), self.get_submodule(self.head))
+        return [Stage("conv1", (self.conv1, self.bn1, self.relu)), *blocks, Stage(self.head, head)]
 
 
 def _layer(fan_in: int, width: int, stride: int, shortcut: str) -> nn.Sequential:

@@ -7,14 +7,16 @@ n / (n - 1) of the running variance).
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from synobench.errors import BenchError
+from synobench.stages import Stage
 from synobench_models.ordinary import VGG16, Shape
 from synobench_models.params import SpikingConv, SpikingMLP, SpikingVGG
-from synobench_models.stages import NeuronFactory, channels_last, fire, fire_constant, over_time
+from synobench_models.temporal import NeuronFactory, channels_last, fire, fire_constant, over_time
 
 VGG9 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0)
 """Channels of each convolution of the VGG-9 of Lee et al. 2020; 0 is a pooling layer."""
@@ -39,6 +41,15 @@ class SpikingPerceptron(nn.Module):
             spikes = fire(self.get_submodule(f"lif{i}"), over_time(self.get_submodule(f"fc{i}"), spikes))
         return over_time(self.get_submodule(f"fc{self.depth}"), spikes)
 
+    def stages(self) -> list[Stage]:
+        """Return a linear layer with its neurons each, and the head."""
+        pairs = [(f"fc{i}", self.get_submodule(f"fc{i}"), self.get_submodule(f"lif{i}")) for i in range(1, self.depth)]
+        (name, layer, lif), *rest = pairs
+        opening = Stage(name, (layer, lif), run=lambda x: fire_constant(lif, layer(x.flatten(1)), self.steps))
+        head = self.get_submodule(f"fc{self.depth}")
+        inner = [Stage(n, (fc, neuron), run=partial(_fired, fc, neuron)) for n, fc, neuron in rest]
+        return [opening, *inner, Stage(f"fc{self.depth}", (head,))]
+
 
 class SpikingConvNet(nn.Module):
     """conv 3x3 - LIF - average pool - conv 3x3 - LIF - average pool - linear."""
@@ -62,8 +73,26 @@ class SpikingConvNet(nn.Module):
         spikes = fire(self.lif2, over_time(self.conv2, spikes), self.pool2)
         return over_time(self.fc, spikes.flatten(2))
 
+    def stages(self) -> list[Stage]:
+        """Return a convolution with its neurons and pooling each, and the head."""
 
-class Stage(nn.Module):
+        def opening(image: Tensor) -> Tensor:
+            return fire_constant(self.lif1, channels_last(self.conv1(channels_last(image))), self.steps, self.pool1)
+
+        def second(spikes: Tensor) -> Tensor:
+            return fire(self.lif2, over_time(self.conv2, spikes), self.pool2)
+
+        def head(spikes: Tensor) -> Tensor:
+            return over_time(self.fc, spikes.flatten(2))
+
+        return [
+            Stage("conv1", (self.conv1, self.lif1, self.pool1), run=opening),
+            Stage("conv2", (self.conv2, self.lif2, self.pool2), run=second),
+            Stage("fc", (self.fc,), run=head),
+        ]
+
+
+class Convolution(nn.Module):
     """conv 3x3 - batch norm over T * N - LIF, and a pooling layer where one follows."""
 
     def __init__(self, fan_in: int, width: int, neuron: NeuronFactory) -> None:
@@ -85,7 +114,7 @@ class Stage(nn.Module):
 class SpikingVGGNet(nn.Module):
     """Stages of convolutions, then linear layers on the flattened or globally averaged maps."""
 
-    def __init__(self, stages: list[Stage], steps: int, tail: list[nn.Module]) -> None:
+    def __init__(self, stages: list[Convolution], steps: int, tail: list[nn.Module]) -> None:
         super().__init__()
         self.steps = steps
         self.features = nn.ModuleList(stages)
@@ -94,22 +123,45 @@ class SpikingVGGNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map [N, C, H, W] to [T, N, classes]."""
         first, *rest = self.features.children()
-        assert isinstance(first, Stage)
+        assert isinstance(first, Convolution)
         spikes = first.first(image, self.steps)
         for stage in rest:
             spikes = stage(spikes)
-        for layer in self.tail:
-            spikes = fire(layer, spikes) if getattr(layer, "spiking", False) else over_time(layer, spikes)
-        return spikes
+        return _through(tuple(self.tail), spikes)
+
+    def stages(self) -> list[Stage]:
+        """Return a convolution with its neurons and pooling each, then the linear layers."""
+        first, *rest = self.features.named_children()
+        opening: Convolution = first[1]  # type: ignore[assignment]
+        shown = [Stage(f"features.{first[0]}.conv", (opening,), run=partial(opening.first, steps=self.steps))]
+        shown += [Stage(f"features.{name}.conv", (module,), run=module) for name, module in rest]
+        part: list[nn.Module] = []
+        for name, layer in self.tail.named_children():
+            part.append(layer)
+            if getattr(layer, "spiking", False) or layer is self.tail[-1]:
+                run = partial(_through, tuple(part))
+                shown.append(Stage(f"tail.{name}", tuple(part), run=run))
+                part = []
+        return shown
 
 
-def _features(widths: tuple[int, ...], channels: int, pool: str, neuron: NeuronFactory) -> list[Stage]:
-    stages: list[Stage] = []
+def _fired(layer: nn.Module, neuron: nn.Module, spikes: Tensor) -> Tensor:
+    return fire(neuron, over_time(layer, spikes))
+
+
+def _through(layers: tuple[nn.Module, ...], spikes: Tensor) -> Tensor:
+    for layer in layers:
+        spikes = fire(layer, spikes) if getattr(layer, "spiking", False) else over_time(layer, spikes)
+    return spikes
+
+
+def _features(widths: tuple[int, ...], channels: int, pool: str, neuron: NeuronFactory) -> list[Convolution]:
+    stages: list[Convolution] = []
     for width in widths:
         if width == 0:
             stages[-1].pool = nn.AvgPool2d(2) if pool == "average" else nn.MaxPool2d(2)
         else:
-            stages.append(Stage(channels, width, neuron))
+            stages.append(Convolution(channels, width, neuron))
             channels = width
     return stages
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from synobench.errors import BenchError
+from synobench.stages import Stage
 from synobench_models.params import SpikingResNet
-from synobench_models.stages import NeuronFactory, channels_last, fire, fire_constant, over_time
+from synobench_models.temporal import NeuronFactory, channels_last, fire, fire_constant, over_time
 
 WIDTHS = (64, 128, 256, 512)
 """Channels of the four layers, two blocks each."""
@@ -63,6 +64,19 @@ class SpikingResNet18(nn.Module):
         for block in self.blocks:
             spikes = block(spikes)
         return over_time(self.fc, over_time(self.mean, spikes).flatten(2))
+
+    def stages(self) -> list[Stage]:
+        """Return the stem, a block each, and the head with the average before it."""
+
+        def stem(image: Tensor) -> Tensor:
+            return fire_constant(self.lif1, self.bn1(self.conv1(channels_last(image))), self.steps)
+
+        def head(spikes: Tensor) -> Tensor:
+            return over_time(self.fc, over_time(self.mean, spikes).flatten(2))
+
+        blocks = [Stage(f"blocks.{name}", (block,), run=block) for name, block in self.blocks.named_children()]
+        opening = Stage("conv1", (self.conv1, self.bn1, self.lif1), run=stem)
+        return [opening, *blocks, Stage("fc", (self.mean, self.fc), run=head)]
 
 
 def resnet18(params: SpikingResNet, shape: tuple[int, int, int], classes: int, neuron: NeuronFactory) -> nn.Module:

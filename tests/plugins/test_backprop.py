@@ -17,18 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synobench import PrunerEntry
+from synobench.augment import crop, flip
 from synobench.cost import Meter
 from synobench.feed import Feed
 from synobench.networks import _reset
 from synobench.neurons import LIF
+from synobench.rates import rate_at
 from synobench.registry import Registry
 from synobench.rules import Session
 from synobench.surgery import Proposal, Referee
 from synobench.tensors import load_tree, save_tree
 from synobench.training import Phase
 from synobench_backprop import Backprop
-from synobench_backprop.augment import crop, flip
-from synobench_backprop.rule import BackpropRule, rate_at, tet_loss
+from synobench_backprop.rule import BackpropRule, tet_loss
 
 SIDE = 8
 
@@ -161,7 +162,7 @@ def test_an_update_is_torchs_own_at_the_rate_of_the_schedule(kind: str) -> None:
 @given(st.integers(1, 50), st.integers(0, 60), st.sampled_from(["cosine", "constant"]))
 def test_the_rate_warms_up_and_falls_to_nothing_or_stays(total: int, warmup: int, schedule: str) -> None:
     params = Backprop(rate=0.3, schedule=schedule)
-    rates = [rate_at(i, total, warmup, params) for i in range(total)]
+    rates = [rate_at(i, total, warmup, params.rate, params.schedule) for i in range(total)]
     warm, rest = rates[:warmup], rates[warmup:]
     assert all(r == pytest.approx(0.3 * (i + 1) / warmup) for i, r in enumerate(warm))
     assert all(0 < r <= 0.3 for r in rates)
@@ -172,7 +173,7 @@ def test_the_rate_warms_up_and_falls_to_nothing_or_stays(total: int, warmup: int
         assert set(rest) <= {0.3}
     elif len(rest) > 1:
         assert rest[-1] < 0.3 * 0.8
-        assert rate_at(total, total, warmup, params) == pytest.approx(0.0, abs=1e-12)
+        assert rate_at(total, total, warmup, params.rate, params.schedule) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_tet_is_the_mean_over_steps_of_each_ones_loss() -> None:

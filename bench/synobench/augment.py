@@ -6,6 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+KINDS = ("none", "crop", "crop-flip")
+"""What `augmented` can do."""
+
+
+def augmented(inputs: Tensor, kind: str, draws: torch.Generator) -> Tensor:
+    """Shift each image of [N, C, H, W] by up to 4 pixels for ``crop``, and mirror half of them for ``crop-flip``."""
+    if kind == "none":
+        return inputs
+    inputs = crop(inputs, 4, draws)
+    return flip(inputs, draws) if kind == "crop-flip" else inputs
+
 
 def crop(inputs: Tensor, margin: int, draws: torch.Generator) -> Tensor:
     """Pad [N, C, H, W] by `margin` with zeros (in input units) and cut a window of H x W at a place drawn an image."""

@@ -1,0 +1,155 @@
+"""A network's stages with their products, and the passes that they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from synobench.stages.opaque import Opaque
+from synobench.stages.ops import Gradients, LeakyReLU, MaxPool, Op, ReLU, Tanh, Tape, op_of
+from synobench.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from synobench.cost import Meter
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One evaluation of a stage: y = f(x), and what the products at x need."""
+
+    x: Tensor
+    y: Tensor
+    tapes: tuple[Tape, ...]
+
+
+class Link:
+    """One stage with its products; none of them records a graph beyond the stage.
+
+    Linear layers, convolutions, batch norm, the usual activations and pooling have closed forms; a stage with anything
+    else, or with a map of its own, goes through autograd inside it.
+    """
+
+    def __init__(self, stage: Stage, chain: Chain) -> None:
+        ops = [op_of(module) for module in stage.modules] if stage.run is None else [None]
+        self.stage, self._chain, self.macs = stage, chain, 0
+        self.closed = None not in ops
+        self.ops: list[Op] = [op for op in ops if op is not None] if self.closed else [Opaque(stage)]
+        self.ops = _pooled_first(self.ops)
+        self._skip = stage.skip if self.closed else 0.0
+        self._first = next((i for i, op in enumerate(self.ops) if op.learns), len(self.ops))
+
+    def forward(self, x: Tensor, *, fresh: bool = False) -> Trace:
+        """Return f(x); `fresh` marks the feed-forward pass of a batch, in which batch norm takes its statistics."""
+        y, tapes = x, list[Tape]()
+        for op in self.ops:
+            if fresh:
+                op.renew()
+            y, tape = op.forward(y)
+            tapes.append(tape)
+        if self._skip:
+            y = x.add(y, alpha=self._skip)
+        self.macs = self.ops[0].macs if len(self.ops) == 1 else sum([op.macs for op in self.ops])
+        self._chain.count("forward", self.macs)
+        return Trace(x, y, tuple(tapes))
+
+    def pull(self, trace: Trace, e: Tensor) -> Tensor:
+        """Return the transposed Jacobian of f at the trace's input, applied to e, shaped like f(x)."""
+        back = e * self._skip if self._skip else e
+        for op, tape in zip(reversed(self.ops), reversed(trace.tapes), strict=True):
+            back = op.pull(tape, back)
+        self._chain.count("backward", self.macs / 2)
+        return back.add(e) if self._skip else back
+
+    def pulled(self, base: Tensor, trace: Trace, e: Tensor, share: float = 1.0, scale: float = 1.0) -> Tensor:
+        """Return `share` times a tensor of the input's shape plus `scale` times the pull of e, in fewer passes."""
+        back = e * self._skip if self._skip else e
+        for op, tape in zip(self.ops[:0:-1], trace.tapes[:0:-1], strict=True):
+            back = op.pull(tape, back)
+        found = self.ops[0].pulled(base, trace.tapes[0], back, share, scale)
+        self._chain.count("backward", self.macs / 2)
+        return found.add_(e, alpha=scale) if self._skip else found
+
+    def gradients(self, trace: Trace, e: Tensor, scale: float = 1.0) -> Gradients:
+        """Return each parameter, the layer's own weight first, with `scale` times the gradient of the sum of e f(x)."""
+        back, found = e * self._skip if self._skip else e, Gradients()
+        for i in range(len(self.ops) - 1, self._first - 1, -1):
+            found = self.ops[i].gradients(trace.tapes[i], back, scale) + found
+            if i > self._first:
+                back = self.ops[i].pull(trace.tapes[i], back)
+        self._chain.count("backward", self.macs / 2)
+        return found
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of its stage."""
+        return self.stage.parameters()
+
+
+def _pooled_first(ops: list[Op]) -> list[Op]:
+    """Let max pooling come before an activation that rises throughout: the same numbers from a quarter of the work."""
+    out = list(ops)
+    for i in range(len(out) - 1):
+        if isinstance(out[i], (ReLU, LeakyReLU, Tanh)) and isinstance(out[i + 1], MaxPool):
+            out[i], out[i + 1] = out[i + 1], out[i]
+    return out
+
+
+class Chain:
+    """The links of a network, first to last.
+
+    Passes are counted here, not by who asks for products: a forward pass is the work of one evaluation of every stage,
+    a backward pass that of one pull and one gradient of every stage, each in multiply-adds.
+    """
+
+    def __init__(self, stages: Sequence[Stage], meter: Meter | None = None) -> None:
+        self._meter, self._whole = meter, 0
+        self._done, self._counts = {"forward": 0.0, "backward": 0.0}, True
+        self.links = [Link(stage, self) for stage in stages]
+
+    def __len__(self) -> int:
+        return len(self.links)
+
+    def forward(self, x: Tensor, *, fresh: bool = True) -> list[Trace]:
+        """Evaluate every stage on the output of the one before, from images [N, C, H, W] to logits."""
+        traces: list[Trace] = []
+        for link in self.links:
+            traces.append(link.forward(traces[-1].y if traces else x, fresh=fresh))
+        self._whole = sum(link.macs for link in self.links)
+        return traces
+
+    def count(self, kind: str, macs: float) -> None:
+        """Take note of multiply-adds, in those of a pass: a pull and a gradient are half a backward pass each."""
+        if self._counts:
+            self._done[kind] += macs
+
+    def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of tensors compiled by torch.
+
+        What it costs is counted on the first call with each shape, which runs as it is, and taken as the same after it.
+        """
+        quick, costs = torch.compile(step), dict[tuple[torch.Size, ...], dict[str, float]]()
+
+        def run(*tensors: Tensor) -> Any:
+            shapes = tuple(tensor.shape for tensor in tensors)
+            if shapes in costs:
+                self._counts = False
+                found = quick(*tensors)
+                self._counts = True
+                for name, macs in costs[shapes].items():
+                    self.count(name, macs)
+                return found
+            before = dict(self._done)
+            found = step(*tensors)
+            costs[shapes] = {name: self._done[name] - before[name] for name in before}
+            return found
+
+        return run
+
+    def settle(self) -> None:
+        """Tell the meter of what a batch took, rounded to whole passes; to be called once a batch."""
+        if self._meter is not None and self._whole:
+            self._meter.count(**{name: round(macs / self._whole) for name, macs in self._done.items()})
+            self._done = dict.fromkeys(self._done, 0.0)

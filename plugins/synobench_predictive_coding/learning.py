@@ -1,0 +1,65 @@
+r"""From gradients to new weights: SGD or AdamW, with layer-adaptive rates (LALR) before SGD.
+
+.. math:: \eta_l = \eta \min(\kappa, \|W_l\| / (\|G_l\| + \epsilon))
+
+The ratio scales the gradient of every parameter of stage l, weight and bias alike, before momentum adds it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synobench.rates import rate_at
+from synobench.stages import Chain, Trace
+from synobench_predictive_coding import PredictiveCoding
+
+EPSILON = 1e-12
+"""Keeps the ratio finite where a stage has no gradient; there it is kappa."""
+
+
+class Learning:
+    """The optimiser over all stages of a network."""
+
+    def __init__(self, chain: Chain, asked: PredictiveCoding, total: int, warmup: int) -> None:
+        self._chain, self._asked, self._total, self._warmup = chain, asked, total, warmup
+        self._optimizer = _optimizer([p for link in chain.links for p in link.parameters()], asked)
+
+    def step(self, errors: Sequence[Tensor], traces: Sequence[Trace], update: int, scale: float) -> None:
+        """Move the weights down the energy at one batch's errors, `scale` times what its gradients sum up to."""
+        for link, error, trace in zip(self._chain.links, errors, traces, strict=True):
+            found = link.gradients(trace, error, scale)
+            if self._asked.lalr:
+                adapt(found, self._asked.kappa)
+            for parameter, gradient in found:
+                parameter.grad = gradient.to(parameter.dtype)
+        asked = self._asked
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate_at(update, self._total, self._warmup, asked.rate, asked.schedule)
+        self._optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """Return the optimiser's state."""
+        return self._optimizer.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self._optimizer.load_state_dict(dict(state))
+
+
+def adapt(found: Sequence[tuple[nn.Parameter, Tensor]], kappa: float) -> None:
+    """Scale one stage's gradients by min(kappa, |W| / (|G| + eps)), W its weight, the first of its parameters."""
+    if found:
+        weight, gradient = found[0]
+        ratio = torch.linalg.vector_norm(weight) / (torch.linalg.vector_norm(gradient) + EPSILON)
+        for _, each in found:
+            each.mul_(ratio.clamp(max=kappa))
+
+
+def _optimizer(parameters: list[nn.Parameter], asked: PredictiveCoding) -> torch.optim.Optimizer:
+    if asked.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=asked.rate, weight_decay=asked.decay, fused=True)
+    return torch.optim.SGD(parameters, lr=asked.rate, momentum=asked.momentum, weight_decay=asked.decay, fused=True)
