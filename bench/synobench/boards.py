@@ -12,12 +12,14 @@ from typing import Any
 from synobench.board import Board, SuiteFacts, build_board
 from synobench.board.publish import check as compare
 from synobench.board.publish import publish
+from synobench.board.versus import trained
 from synobench.entries import CounterEntry, PrunerEntry
 from synobench.errors import BenchError
 from synobench.params import as_dict, parse_spec, resolve
+from synobench.protocol import RULE
 from synobench.registry import Registry
 from synobench.store import Store
-from synobench.suite import Cell, Suite, cells, find_suite, in_parts
+from synobench.suite import Cell, Network, Suite, cells, find_suite, in_parts
 
 STALE, NOTHING = 1, 3
 
@@ -45,7 +47,8 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     counters = {name: counter_of(registry, name) for name in names}
     entries: dict[str, CounterEntry] = {name: registry.get("counter", parse_spec(name)[0]) for name in names}
     metrics = {name: registry.get("metric", name).load() for name in suite.metrics}
-    planned = _plan(suite, registry)
+    plan = _plan(suite, registry)
+    planned = [cell for cell, _ in plan]
     places = {cell.network: cell.inputs for cell in planned}
     facts = SuiteFacts(
         name=suite.name,
@@ -56,6 +59,9 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         definitions={name: entry.definition for name, entry in entries.items()},
         plan=[cell.inputs for cell in planned],
         reference=reference_of(suite, registry),
+        versus=suite.versus,
+        titles={trained(cell.inputs): network.entry for cell, network in plan if network.entry},
+        references=frozenset(trained(c.inputs) for c, n in plan if suite.reference in (n.entry, n.rule)),
         published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
     board = build_board(facts, Store(root).records(suite.name), counters, metrics)
@@ -63,17 +69,22 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     return board
 
 
-def _plan(suite: Suite, registry: Registry) -> list[Cell]:
-    """Return the planned cells that the loaded plugins can resolve: a board does without a stranger's pruner."""
-    found: list[Cell] = []
+def _plan(suite: Suite, registry: Registry) -> list[tuple[Cell, Network]]:
+    """Return the planned cells that the loaded plugins can resolve, each with the network of the suite that it is on.
+
+    A board does without a stranger's pruner.
+    """
+    found: list[tuple[Cell, Network]] = []
     for part in in_parts(suite):
         with contextlib.suppress(BenchError):
-            found += cells(part, registry)[0]
+            found += [(cell, part.networks[0]) for cell in cells(part, registry)[0]]
     return found
 
 
 def reference_of(suite: Suite, registry: Registry) -> dict[str, Any] | None:
-    """Return the reference entry as a record's inputs hold it; None where no plugin knows it."""
+    """Return the reference pruner as a record's inputs hold it; None where no plugin knows it, or rules are judged."""
+    if suite.versus == RULE:
+        return None
     name, overrides = parse_spec(suite.reference)
     with contextlib.suppress(BenchError):
         entry: PrunerEntry = registry.get("pruner", name)

@@ -99,6 +99,22 @@ class Meter:
             self._open.pop()
             self._start()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Charge what happens inside to no phase at all, though it be inside of one."""
+        self._settle()
+        held, self._open = self._open, []
+        try:
+            yield
+        finally:
+            self._open = held
+            self._start()
+
+    @property
+    def samples(self) -> int:
+        """The samples counted in the present phase; 0 outside of any."""
+        return self._phases[self._open[-1]].counts["samples"] if self._open else 0
+
     def watch(self, module: nn.Module) -> Watch:
         """Count the passes of `module` and of its deep copies until the returned watch is closed.
 

@@ -99,7 +99,8 @@ def run_cell(job: Job) -> tuple[Record, bytes]:
         curve, resumed = _prune_and_tune(job, pruning)
         outcome, vectors = _judge(job, pruning)
     outcome["curves"] = {"train": parent.facts["curve"], "tune": curve}
-    outcome["measurements"] = pruning.measurements
+    # A parent of an older bench was not measured: a gap.
+    outcome["measurements"] = {**parent.facts.get("training", {}), **pruning.measurements}
     return _record(job, parent, pruning, outcome, resumed), vectors
 
 

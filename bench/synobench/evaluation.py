@@ -13,7 +13,7 @@ from synobench.board.verdicts import Power
 from synobench.citations import Bibliography
 from synobench.entries import DatasetEntry
 from synobench.params import parse_spec
-from synobench.protocol import Network, Suite
+from synobench.protocol import RULE, Network, Suite
 from synobench.registry import Registry
 
 FOLDER = r"\synobenchdir"
@@ -81,12 +81,15 @@ class Section:
         name = f"{escape(self.suite.name)} {escape(self.suite.version)}"
         yield f"All entries ran under the frozen suite {name} of synobench: train, prune, fine-tune and judge in one"
         yield "pass, with the same data, seeds and budgets for all."
-        yield "The unpruned control is fine-tuned on the same budget."
+        if self.suite.versus == RULE:
+            yield "What is pruned is fine-tuned by the rule that trained it."
+        else:
+            yield "The unpruned control is fine-tuned on the same budget."
         yield from (self._network(network) for network in self.suite.networks)
         yield from self._data()
         rows = [row for network in self.board.networks for row in network.rows if row.runs and not row.control]
         entries = sorted({(row.label, row.detail.partition("[")[0]) for row in rows})
-        yield f"Entries: {', '.join(self._with('pruner', name, label) for label, name in entries)}."
+        yield f"Entries: {', '.join(self._with(self.suite.versus, name, label) for label, name in entries)}."
         targets = {row.target_label: row.target for row in rows}
         order = sorted(targets, key=lambda text: labels.target_order(targets[text]))
         yield f"Targets: {escape(', '.join(order))}."

@@ -16,6 +16,7 @@ from synobench import networks, seeds
 from synobench.adoption import adopt
 from synobench.entries import RuleEntry
 from synobench.errors import BenchError, ContractError
+from synobench.gauge import Gauge
 from synobench.jobs import Job
 from synobench.pruning import Pruning, session_of
 from synobench.store import document, write_atomically
@@ -114,6 +115,7 @@ def _train(own: Job, folder: Path) -> None:
         meter=own.meter,
         validation=own.validation,
         notify=own.notify,
+        gauge=(gauge := Gauge(own.inputs["model"]["prunable"])),
         saved=lambda tree: resume.save({**tree, "meter": own.meter.state(), **_pruned(pruning)}),
     )
     resumed = resume.load()
@@ -123,6 +125,7 @@ def _train(own: Job, folder: Path) -> None:
         _join(pruning, phase, entry, resumed)
         with own.stage.at("train", found):
             phase.run(resumed)
+            training = gauge.told(model, rule)
     save_tree(folder / "rule.safetensors", rule.state())
     left = _pruned(pruning)
     kept = {"model": model.state_dict(), "masks": left["masks"], "state": left["state"]}
@@ -132,6 +135,7 @@ def _train(own: Job, folder: Path) -> None:
         "cost": own.meter.as_dict(),
         "curve": phase.curve,
         "measurements": left["measurements"],
+        "training": training,
         "shared": left["shared"],
         "weights": digest(model.state_dict()),
         "device": own.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from synobench.errors import BenchError, nearest
@@ -13,7 +13,10 @@ from synobench.errors import BenchError, nearest
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What a network may compute in; weights stay float32."""
 
-REFERENCE = "magnitude"
+PRUNER, RULE = "pruner", "rule"
+"""What the entries of a suite are, which its board ranks."""
+
+REFERENCE = {PRUNER: "magnitude", RULE: "backprop"}
 """The entry that the others are judged against, unless a suite names another."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -21,7 +24,7 @@ _LEAST = {"train_epochs": 1, "tune_epochs": 0, "batch": 1, "threads": 1}
 _TARGET = {"name", "values", "counter"}
 _PUBLISHED = {"source", "network", "entry", "targets", "values", "errors", "note"}
 _TOP = {
-    *("name", "version", "question", "counter", "counters", "metrics", "reference"),
+    *("name", "version", "question", "counter", "counters", "metrics", "reference", "versus"),
     *("seeds", "pruners", "targets", "networks", "twins", "published"),
 }
 
@@ -30,7 +33,8 @@ _TOP = {
 class Network:
     """One line of a suite: a model on a data set with its training and fine-tuning rules and budgets.
 
-    A checkpoint stands in the place of data set, model, rule and training. `pruners` and `targets`, where a network has
+    `entry` is what its rule is called on a board of rules, where the suite gives it a name; it is in no key. A
+    checkpoint stands in the place of data set, model, rule and training. `pruners` and `targets`, where a network has
     its own, stand in the place of the suite's. `twins` says whether its pruners get twins (see synobench.twins); it is
     in no key.
     """
@@ -47,6 +51,7 @@ class Network:
     precision: str = "float32"
     threads: int = 1
     twins: bool = False
+    entry: str = ""
     pruners: tuple[str, ...] = ()
     targets: tuple[Mapping[str, Any], ...] = ()
 
@@ -93,7 +98,8 @@ class Suite:
     counters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
-    reference: str = REFERENCE
+    reference: str = REFERENCE[PRUNER]
+    versus: str = PRUNER
 
 
 def parse(text: str, name: str = "the suite") -> Suite:
@@ -110,8 +116,14 @@ def parse(text: str, name: str = "the suite") -> Suite:
     twins = _flag(table, "twins", name, False)
     if not _NAME.fullmatch(_text(table, "name", name)):
         raise BenchError(f"the name {table['name']!r} of {name} is not made of letters, digits, '.', '_' and '-'")
-    networks = tuple(_network(t, f"networks of {name}", twins) for t in _tables(table, "networks", name))
+    where = f"networks of {name}"
+    networks = tuple(
+        replace(_network(one, where, twins), entry=entry)
+        for told in _tables(table, "networks", name)
+        for entry, one in _by_rule(told, where)
+    )
     pruners = _texts(_some(table, "pruners", name), f"pruners of {name}")
+    versus = _versus(table, networks, name)
     return Suite(
         **{key: _text(table, key, name) for key in ("name", "version", "question", "counter")},
         seeds=tuple(_whole(seed, f"a seed of {name}", 0) for seed in _some(table, "seeds", name)),
@@ -121,22 +133,56 @@ def parse(text: str, name: str = "the suite") -> Suite:
         counters=_texts(_list(table, "counters", name), f"counters of {name}"),
         metrics=_texts(_list(table, "metrics", name), f"metrics of {name}"),
         published=tuple(_published(table, networks, name)),
-        reference=_reference(table, [*pruners, *(spec for network in networks for spec in network.pruners)], name),
+        reference=_reference(table, _entries(versus, pruners, networks), versus, name),
+        versus=versus,
     )
 
 
-def _reference(table: Mapping[str, Any], pruners: Sequence[str], name: str) -> str:
-    """Return the spec of the reference entry: one of the suite's pruners, or the default, which may be absent."""
+def _entries(versus: str, pruners: Sequence[str], networks: Sequence[Network]) -> list[str]:
+    """Return the specs of a suite's entries; a rule may be called by its name too."""
+    if versus == RULE:
+        return [text for network in networks for text in (network.entry, network.rule) if text]
+    return [*pruners, *(spec for network in networks for spec in network.pruners)]
+
+
+def _reference(table: Mapping[str, Any], entries: Sequence[str], versus: str, name: str) -> str:
+    """Return the reference entry: one of the suite's pruners or rules, or the default, which may be absent."""
     if "reference" not in table:
-        return REFERENCE
+        return REFERENCE[versus]
     spec = _text(table, "reference", name)
-    if spec not in pruners:
-        raise BenchError(f"the reference {spec!r} of {name} is none of its pruners{nearest(spec, pruners)}")
+    if spec not in entries:
+        raise BenchError(f"the reference {spec!r} of {name} is none of its {versus}s{nearest(spec, entries)}")
     return spec
 
 
+def _versus(table: Mapping[str, Any], networks: Sequence[Network], name: str) -> str:
+    versus = _text({"versus": PRUNER, **table}, "versus", name)
+    if versus not in REFERENCE:
+        raise BenchError(f"{name}: versus {versus!r} is not one of {', '.join(REFERENCE)}")
+    if versus == PRUNER and (named := [network.entry for network in networks if network.entry]):
+        raise BenchError(f"{name} calls a rule {named[0]!r}: rules have names where versus = {RULE!r}")
+    return versus
+
+
+def _by_rule(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a network's table once for each of its `rules`, with what the suite calls that rule, if anything."""
+    if "rules" not in table:
+        yield "", table
+        return
+    rest, rules = {k: v for k, v in table.items() if k != "rules"}, table["rules"]
+    if "rule" in rest:
+        raise BenchError(f"{where}: 'rule' and 'rules' exclude each other")
+    if not isinstance(rules, (list, Mapping)) or not rules:
+        raise BenchError(f"{where} need 'rules' as a list of rules or a table of name and rule, not {rules!r}")
+    told = list(rules.items()) if isinstance(rules, Mapping) else [("", spec) for spec in rules]
+    specs = _texts([spec for _, spec in told], f"rules in {where}")
+    if twice := [spec for i, spec in enumerate(specs) if spec in specs[:i]]:
+        raise BenchError(f"rules in {where} hold {twice[0]!r} twice")
+    yield from ((entry, {**rest, "rule": spec}) for entry, spec in told)
+
+
 def _network(table: Mapping[str, Any], where: str, twins: bool) -> Network:
-    _known(table, {f.name for f in fields(Network)}, where)
+    _known(table, {f.name for f in fields(Network)} - {"entry"} | {"rules"}, where)
     needed = _needed(table, where)
     others = {*_LEAST, "twins", "pruners", "targets"}
     texts = {key: _text(table, key, where) for key in (*needed, *table) if key not in others}

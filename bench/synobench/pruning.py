@@ -18,6 +18,7 @@ from synobench.feed import Batch
 from synobench.gradients import SampleGradients, shared
 from synobench.jobs import Job
 from synobench.ledger.recorder import Recorder
+from synobench.measurements import ROOM, TRAINING, tidy
 from synobench.networks import evaluating, steps_of
 from synobench.rules import Session
 from synobench.store import key_of
@@ -120,6 +121,9 @@ class Pruning:
         broken = [name for name, value in told.items() if not math.isfinite(value)]
         if broken:
             raise ContractError(f"its measurements {', '.join(broken)} are not finite")
+        if taken := [name for name in told if name.startswith(TRAINING)]:
+            raise ContractError(f"its measurement {taken[0]!r} is called as one of training's: {TRAINING}... is taken")
+        tidy({**self.measurements, **told}, ROOM["pruner"])
         self.referee.apply(proposal, self.entry)
         self.measurements.update(told)
 

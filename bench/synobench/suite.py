@@ -135,7 +135,7 @@ def _labels(networks: Sequence[Network]) -> Iterator[str]:
     """Yield each network's label; where several share one, with the fields in which they differ."""
     for network in networks:
         alike = [n for n in networks if n.label == network.label]
-        telling = (f.name for f in fields(Network) if f.name not in ("twins", "pruners", "targets"))
+        telling = (f.name for f in fields(Network) if f.name not in ("twins", "entry", "pruners", "targets"))
         apart = [name for name in telling if len({getattr(n, name) for n in alike}) > 1]
         yield "/".join([network.label, *(f"{name}={getattr(network, name)}" for name in apart)])
 

@@ -14,6 +14,7 @@ from synobench import seeds
 from synobench.cost import Meter
 from synobench.errors import ContractError
 from synobench.feed import Feed
+from synobench.gauge import Gauge
 from synobench.networks import evaluating, logits
 from synobench.rules import Rule, Session
 from synobench.surgery import Referee
@@ -35,6 +36,7 @@ class Phase:
         charged: the phase of the cost that it goes to; the session's own where it is empty.
         after_update: called with the number of updates done after each one, once removed weights are zero again.
         saved: called at an epoch's end with everything that the next one depends on.
+        gauge: what measures the training; its time is charged to no phase.
     """
 
     session: Session
@@ -46,6 +48,7 @@ class Phase:
     charged: str = ""
     after_update: Callable[[int], None] | None = None
     saved: Callable[[Tree], None] | None = None
+    gauge: Gauge | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     _told: float = 0.0
 
@@ -64,6 +67,8 @@ class Phase:
             session.model.load_state_dict(resumed["model"])
             self.rule.restore(resumed["rule"])
             self.curve[:] = resumed["curve"]
+            if self.gauge is not None and "gauge" in resumed:
+                self.gauge.restore(resumed["gauge"])
             first = resumed["epoch"]
         elif self.saved is not None:
             self.saved(self.state(0))
@@ -75,32 +80,56 @@ class Phase:
     def state(self, epoch: int) -> Tree:
         """Return what a resumed run needs to go on at `epoch`."""
         model = {name: value.clone() for name, value in self.session.model.state_dict().items()}
-        return {"epoch": epoch, "model": model, "rule": self.rule.state(), "curve": list(self.curve)}
+        measured = {} if self.gauge is None else {"gauge": self.gauge.state()}
+        return {"epoch": epoch, "model": model, "rule": self.rule.state(), "curve": list(self.curve), **measured}
 
     def _epoch(self, epoch: int) -> None:
         session = self.session
+        if self.gauge is not None:
+            self.gauge.hold(session, epoch)
         seeds.reseed(session.seed, session.phase, epoch)
         with self.meter.phase(self.charged or session.phase):
             loss = self._updates(epoch)
         # Outside of a phase: what the bench looks at for its curves is not the method's cost.
         seen = {} if self.validation is None else {"validation": accuracy_on(session.model, self.validation)}
         self.curve.append({"epoch": epoch + 1, "loss": loss, **seen})
+        if self.gauge is not None:
+            # A rule whose figures are no measurements shall hear of it after one epoch, not after all of them.
+            self.gauge.told(session.model, self.rule)
 
     def _updates(self, epoch: int) -> float:
         session = self.session
         total, seen = torch.zeros((), dtype=torch.float64, device=session.device), 0
+        counted = self.meter.samples
         for i, progress in enumerate(self.rule.epoch(session, epoch), start=1):
             if self.referee is not None:
                 self.referee.enforce()
-            if self.after_update is not None:
-                self.after_update(epoch * session.updates + i)
+            if self.meter.samples == counted:
+                # The rule went through the network layer by layer, where no hook on the whole sees it.
+                self.meter.count(samples=progress.samples)
             total += progress.loss.double() * progress.samples
             seen += progress.samples
+            self._weigh(epoch, i)
+            if self.after_update is not None:
+                self.after_update(epoch * session.updates + i)
+            self._look(epoch, i, seen)
+            counted = self.meter.samples
             self._tell(epoch, i)
         mean = float(total) / max(1, seen)
         if not torch.isfinite(total):
             raise ContractError(f"the loss of epoch {epoch + 1} is not finite: lower the rate, or clip what grows")
         return mean
+
+    def _weigh(self, epoch: int, update: int) -> None:
+        if self.gauge is not None and self.gauge.holding:
+            with self.meter.aside():
+                self.gauge.weigh(self.session, epoch * self.session.updates + update)
+
+    def _look(self, epoch: int, update: int, seen: int) -> None:
+        if self.gauge is None or self.validation is None or not self.gauge.due(self.session, epoch, update):
+            return
+        with self.meter.aside():
+            self.gauge.look(update, seen, accuracy_on(self.session.model, self.validation))
 
     def _tell(self, epoch: int, update: int) -> None:
         now = time.monotonic()

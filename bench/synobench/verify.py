@@ -12,9 +12,10 @@ from typing import Any
 from synobench.entries import NAME, DatasetEntry
 from synobench.errors import BenchError
 from synobench.ledger import Layer, Ledger, unpack_vectors
+from synobench.measurements import ROOM, TRAINING, figure, largest, misfit, rows
 from synobench.registry import HOME, Registry
 from synobench.shape import LARGEST, misshapen, unwritten
-from synobench.store import Record, Store, key_of, read_json
+from synobench.store import Record, Store, canonical, key_of, read_json
 from synobench.submission import missing_seeds, strangers
 from synobench.twins import allocation_of
 
@@ -76,9 +77,12 @@ def _findings(record: Record, path: Path, suite: str, registry: Registry) -> Ite
     wrong = list(_scores(outcome["test"]))
     yield from wrong
     yield from _validation(outcome["validation"])
-    yield from _sparsity(outcome["sparsity"], record["inputs"]["target"])
+    yield from (layered := list(_sparsity(outcome["sparsity"], record["inputs"]["target"])))
     yield from _allocated(outcome["sparsity"], record["inputs"]["pruner"])
     yield from _ledger(outcome, path.with_suffix(".ledger"))
+    yield from _measured(outcome["measurements"])
+    if not layered:
+        yield from _norms(outcome["measurements"], {str(layer["name"]) for layer in outcome["sparsity"]["layers"]})
     yield from _cost(record["cost"])
     yield from _dataset(record, registry)
     if record["inputs"]["parent"]["name"] == "checkpoint":
@@ -210,6 +214,36 @@ def _totals(layer: Layer, vectors: Mapping[str, Any]) -> Iterator[str]:
     if not 0 <= layer.effective <= layer.fanout <= layer.dense:
         order = f"{layer.effective} effective, {layer.fanout} fan-out and {layer.dense} dense"
         yield f"layer {layer.name[:80]} of the ledger has {order} operations, which must not fall"
+
+
+def _measured(told: Mapping[str, Any]) -> Iterator[str]:
+    """Name measurements that are none, that take too much room, or that contradict each other."""
+    if (size := len(canonical(told).encode())) > sum(ROOM.values()):
+        yield f"its measurements take {size:,} bytes; there is room for {sum(ROOM.values()):,}"
+        return
+    broken = [f"its measurement {str(name)[:80]!r} {why}" for name, value in told.items() if (why := misfit(value))]
+    yield from broken
+    if broken:
+        return
+    for name, value in told.items():
+        if name.startswith(TRAINING) and any(figure(v) != v for _, row in rows(value) for v in row if v is not None):
+            yield f"its measurement {str(name)[:80]!r} has more digits than the bench writes"
+    looks = [row for _, row in rows(told.get(f"{TRAINING}validation"))]
+    if not all(len(row) == 2 and None not in row and 0 <= row[1] <= 1 for row in looks):  # type: ignore[operator]
+        yield f"its measurement '{TRAINING}validation' holds what is no share of images"
+
+
+def _norms(told: Mapping[str, Any], layers: set[str]) -> Iterator[str]:
+    """Name update norms that cannot be those of the network, or a largest one that is not theirs."""
+    norms, most = told.get(f"{TRAINING}update-norm"), told.get(f"{TRAINING}largest-update")
+    if not isinstance(norms, Mapping) or misfit(norms):
+        return
+    if strange := sorted(set(norms["by"]) - layers):
+        yield f"its update norms are of {strange[0][:80]!r}, which is no prunable tensor of its network"
+    if any(value is not None and value < 0 for _, row in rows(norms) for value in row):
+        yield "its update norms are below zero"
+    if most != largest(norms):
+        yield f"its largest update is {str(most)[:40]}, its update norms give {largest(norms)}"
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from synobench.measurements import rows
+
 Record = Mapping[str, Any]
 
 
@@ -46,6 +48,11 @@ def train_seconds(record: Record) -> float | None:
     return _number(record, "cost.train.seconds")
 
 
+def train_cpu_seconds(record: Record) -> float | None:
+    """Return the seconds of the processor in training."""
+    return _number(record, "cost.train.cpu_seconds")
+
+
 def prune_seconds(record: Record) -> float | None:
     """Return the seconds of pruning."""
     return _number(record, "cost.prune.seconds")
@@ -76,9 +83,60 @@ def tune_samples(record: Record) -> float | None:
     return _number(record, "cost.tune.samples")
 
 
+def train_passes(record: Record) -> float | None:
+    """Return the forward and backward passes of training."""
+    return _passes(record, "train")
+
+
 def prune_passes(record: Record) -> float | None:
     """Return the forward and backward passes of pruning."""
-    forward, backward = (_number(record, f"cost.prune.{name}") for name in ("forward", "backward"))
+    return _passes(record, "prune")
+
+
+def samples_to_90(record: Record) -> float | None:
+    """Return the training samples seen when the validation accuracy first reached 90 % of what training ended with.
+
+    It was looked at after 1/16, 1/8, 1/4 and 1/2 of the first epoch and after each epoch; nothing is made up between.
+    """
+    curve, first = _at(record, "outcome.curves.train"), _table(record, "train/validation")
+    if not curve or not first:
+        return None
+    goal, whole = 0.9 * curve[-1]["validation"], first[-1][0]
+    looks = [*first, *([entry["epoch"] * whole, entry["validation"]] for entry in curve[1:])]
+    return next((float(samples) for samples, accuracy in looks if accuracy >= goal), None)
+
+
+def largest_update(record: Record) -> float | None:
+    """Return the greatest |dW| / |W| that a tensor had in a measured update."""
+    return _number(record, "outcome.measurements.train/largest-update")
+
+
+def update_spread(record: Record) -> float | None:
+    """Return the greatest over the least |dW| / |W| of an update by depth, in the measured update with the most.
+
+    None where a norm is zero or was not finite.
+    """
+    updates = _table(record, "train/update-norm")
+    if not updates or min(map(min, updates)) <= 0:
+        return None
+    return max(max(row) / min(row) for row in updates)
+
+
+def backprop_cosine(record: Record) -> float | None:
+    """Return the mean over depth of the cosine between a rule's update and backprop's gradient, when last measured."""
+    updates = _table(record, "train/cosine-to-backprop")
+    return sum(updates[-1]) / len(updates[-1]) if updates else None
+
+
+def _table(record: Record, name: str) -> list[list[float]]:
+    """Return the rows of a measurement; none where it is absent, or where a figure was not finite."""
+    held = [row for _, row in rows(_at(record, f"outcome.measurements.{name}"))]
+    found = [[one for one in row if one is not None] for row in held]
+    return found if list(map(len, found)) == list(map(len, held)) else []
+
+
+def _passes(record: Record, phase: str) -> float | None:
+    forward, backward = (_number(record, f"cost.{phase}.{name}") for name in ("forward", "backward"))
     return None if forward is None or backward is None else forward + backward
 
 
@@ -95,9 +153,14 @@ def _share(record: Record, path: str) -> float | None:
 
 def _number(record: Record, path: str) -> float | None:
     """Return the finite number at the dotted `path`, or None."""
-    value: Any = record
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = _at(record, path)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _at(record: Record, path: str) -> Any:
+    value: Any = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -13,8 +13,11 @@ _PICTURES = {
     "synops": ("accuracy-synops", "accuracy against SynOps, with intervals, a panel a network"),
     "sparsity": ("accuracy-sparsity", "accuracy against sparsity, with intervals, a panel a network"),
     "pareto": ("pareto", "the Pareto front of accuracy and SynOps, a panel a network"),
-    "cost": ("cost", "accuracy against the cost of pruning, a panel a network"),
+    "cost": ("cost", "accuracy against the cost of pruning, or of training among rules, a panel a network"),
     "ranks": ("ranks", "the critical-difference diagram of mean ranks, from six networks on"),
+    "updates": ("update-norm", "update norms by depth at the first and last measured update, among rules"),
+    "energy": ("energy", "energy over inference at the first and last measured update, among rules"),
+    "cosine": ("cosine", "cosine to backprop by depth at the first and last measured update, among rules"),
 }
 _CITED = {"ranks": "Demsar2006"}
 

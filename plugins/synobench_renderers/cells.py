@@ -9,7 +9,7 @@ from synobench.board import Board, Network, figures, findings
 from synobench.board.labels import target_order, target_text
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES
-from synobench.protocol import Published
+from synobench.protocol import RULE, Published
 from synobench.stats import Estimate
 
 SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "verdict", "SynOps", "ratio", "sparsity %", "remarks")
@@ -28,13 +28,20 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def score_cells(row: Row) -> tuple[str, ...]:
-    """Return a row of the main table, under `SCORES`."""
+def scores(network: Network) -> tuple[str, ...]:
+    """Return the heads of a network's main table: among rules the difference to the reference stands there too."""
+    before = SCORES.index("to dense")
+    return (*SCORES[:before], *(("to reference",) if network.versus == RULE else ()), *SCORES[before:])
+
+
+def score_cells(row: Row, network: Network) -> tuple[str, ...]:
+    """Return a row of the main table, under `scores`."""
     return (
         "" if row.control else str(row.rank or figures.GAP),
         row.label,
         figures.accuracy(row),
         figures.count(row),
+        *((findings.to_reference(row, network),) if network.versus == RULE else ()),
         figures.GAP if row.control else figures.percent(row.difference, sign=True),
         findings.verdict(row.verdict),
         figures.amount(row.synops),

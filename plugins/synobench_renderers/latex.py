@@ -19,7 +19,8 @@ from synobench.board.figures import amount, fixed, plain
 from synobench.board.latex import escape, sentence
 from synobench.board.publish import slug
 from synobench.board.rows import FEW, FEWEST, Row
-from synobench.protocol import Published
+from synobench.board.versus import UNPRUNED
+from synobench.protocol import RULE, Published
 from synobench.stats import Estimate
 from synobench.twins import KINDS
 
@@ -145,7 +146,8 @@ def _heads(targets: Targets) -> Iterator[str]:
 
 
 def _kind(target: Mapping[str, Any]) -> str:
-    return labels.target_text(target).replace(f" {_value(target)}", "", 1)
+    told = _value(target)
+    return labels.target_text(target).replace(f" {told}", "", 1) if told else UNPRUNED
 
 
 def _value(target: Mapping[str, Any]) -> str:
@@ -158,7 +160,8 @@ def _blocks(network: Network, targets: Targets) -> Iterator[tuple[str, list[str]
     base = next((row.synops for row in network.rows if row.control), None)
     told = f" ({escape(amount(base))})" if base else ""
     ratios = _grid(network, targets, lambda row: number(row.synops_ratio, digits=3))
-    yield f"SynOps, over the dense control's{told}", ratios
+    whose = "dense network of its own rule" if network.versus == RULE else "dense control's"
+    yield f"SynOps, over the {whose}{told}", ratios
     if any(row.target["name"] != "sparsity" for row in network.rows if not row.control):
         yield r"Sparsity reached, \%", _grid(network, targets, lambda row: number(row.sparsity, scale=100))
     for kind in KINDS:

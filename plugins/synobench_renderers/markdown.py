@@ -11,7 +11,6 @@ from synobench.board.figures import plain
 from synobench.board.rows import Row
 from synobench_renderers.cells import (
     LEFT,
-    SCORES,
     Table,
     across_tables,
     by_target,
@@ -24,8 +23,10 @@ from synobench_renderers.cells import (
     notes,
     published,
     score_cells,
+    scores,
     spans,
 )
+from synobench_renderers.measured import PICTURES, pictures
 
 PICTURE = "accuracy-synops.svg"
 _WHOLE = 20
@@ -61,6 +62,7 @@ def _lines(board: Board) -> Iterator[str]:
         yield from ("No run has been recorded.", "")
     elif any(row.synops for network in board.networks for row in network.rows):
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
+    yield from _traced(board)
     for network in board.networks:
         yield from _network(network, board)
     yield from _section("## Across networks", prose.across(board))
@@ -75,14 +77,20 @@ def _lines(board: Board) -> Iterator[str]:
     yield from ("## Build it again", "", "```console", f"$ {plain(prose.command(board))}", "```")
 
 
+def _traced(board: Board) -> Iterator[str]:
+    """Yield the pictures of what was measured in training, where the board has them."""
+    for shown in (PICTURES[name] for name in pictures(board)):
+        yield from (f"![{shown.title}, at the first and the last measured update]({shown.file}.svg)", "")
+
+
 def _network(network: Network, board: Board) -> Iterator[str]:
     yield from (f"## {escape(network.label)}", "")
     if network.detail != network.model:
         yield from (f"Model: {escape(network.detail)}", "")
-    yield from _scores(network.above)
+    yield from _scores(network, network.above)
     if network.below:
         yield from ("**Below the line**: without seeds enough to be ranked.", "")
-        yield from _scores(network.below)
+        yield from _scores(network, network.below)
     yield from _titled(curves(network))
     yield from _titled(effort(network))
     yield from _titled(gains(network))
@@ -115,18 +123,18 @@ def _checklists(board: Board) -> Iterator[str]:
     yield from (f"<details><summary>{escape(items.title)}</summary>", "", *_table(items), "", "</details>", "")
 
 
-def _scores(rows: Sequence[Row]) -> Iterator[str]:
-    lines = []
+def _scores(network: Network, rows: Sequence[Row]) -> Iterator[str]:
+    lines, heads = [], scores(network)
     for target, held in by_target(rows):
         names = [target, *[""] * (len(held) - 1)]
-        lines += [_scored(name, row) for name, row in zip(names, held, strict=True)]
-    yield from (*_laid(("target", *SCORES), lines), "")
+        lines += [_scored(name, row, network) for name, row in zip(names, held, strict=True)]
+    yield from (*_laid(("target", *heads), lines), "")
 
 
-def _scored(target: str, row: Row) -> list[str]:
-    cells = _escaped((target, *score_cells(row)))
+def _scored(target: str, row: Row, network: Network) -> list[str]:
+    cells = _escaped((target, *score_cells(row, network)))
     if row.best:
-        place = 1 + SCORES.index("top-1 %")
+        place = 1 + scores(network).index("top-1 %")
         cells[place] = f"**{cells[place]}**"
     return cells
 

@@ -22,8 +22,11 @@ MOST = 12
 SCREEN, PRINT = (330.0, 240.0), (221.0, 178.0)
 """Width and height of a panel: two stand side by side on a page on the screen, or within 16 cm of paper, unscaled."""
 
-_MARGINS = 50.0, 14.0, 40.0, 26.0  # left, right, bottom, top
-_EDGE = 6.0
+MARGINS = 50.0, 14.0, 40.0, 26.0
+"""Left, right, below and above a panel's box."""
+
+EDGE = 6.0
+"""Around a picture."""
 
 Span = tuple[float, float, float]
 """Middle, lower and upper end."""
@@ -111,21 +114,21 @@ def picture(
     able = [network for network in (board.networks if networks is None else networks) if drawn(kind, network)]
     shown = able[:MOST]
     columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 or panel == PRINT else 3
-    width = columns * panel[0] + 2 * _EDGE
-    legend = laid(_keys(shown, kind, styles), width - 2 * _EDGE)
-    notes = wrapped(_notes(kind, len(able) - len(shown)), width - 2 * _EDGE - 10) if shown else []
-    below = LINE * (len(legend) + len(notes)) + 2 * _EDGE
+    width = columns * panel[0] + 2 * EDGE
+    legend = laid(_keys(shown, kind, styles), width - 2 * EDGE)
+    notes = wrapped(_notes(kind, len(able) - len(shown)), width - 2 * EDGE - 10) if shown else []
+    below = LINE * (len(legend) + len(notes)) + 2 * EDGE
     height = max(1, math.ceil(len(shown) / columns)) * panel[1] + below
     sheet = Sheet(width, height, f"{kind.title}: {plain(board.suite.name)}")
     for i, network in enumerate(shown):
-        left, top = _EDGE + (i % columns) * panel[0], height - (i // columns) * panel[1]
-        box = Box(left + _MARGINS[0], top - panel[1] + _MARGINS[2], left + panel[0] - _MARGINS[1], top - _MARGINS[3])
+        left, top = EDGE + (i % columns) * panel[0], height - (i // columns) * panel[1]
+        box = Box(left + MARGINS[0], top - panel[1] + MARGINS[2], left + panel[0] - MARGINS[1], top - MARGINS[3])
         _panel(sheet, box, network, (board, kind, styles))
     if not shown:
         sheet.text((width / 2, height / 2), kind.empty, across="center", size=9)
-    draw(sheet, legend, (_EDGE + 10, below - _EDGE - LINE / 2))
+    draw(sheet, legend, (EDGE + 10, below - EDGE - LINE / 2))
     for i, note in enumerate(reversed(notes)):
-        sheet.text((_EDGE + 10, _EDGE + 3 + i * LINE), note, size=SMALL)
+        sheet.text((EDGE + 10, EDGE + 3 + i * LINE), note, size=SMALL)
     return sheet
 
 
@@ -148,22 +151,23 @@ def _panel(sheet: Sheet, box: Box, network: Network, drawing: tuple[Board, Kind,
     up = accuracies([row.accuracy.mean for row in (*rows, *controls) if row.accuracy], network.images)
     spans = [(_span(figure, across), _span(row.accuracy, up)) for row, figure in zip(rows, figures, strict=True)]
     lines = [_span(row.accuracy, up) for row in controls]
-    ends = _around([x for x, _ in spans], across.least), _around([*(y for _, y in spans), *lines])
-    to_x, to_y = _placed(ends[0], box.left, box.right), _placed(ends[1], box.bottom, box.top)
+    ends = around([x for x, _ in spans], across.least), around([*(y for _, y in spans), *lines])
+    to_x, to_y = placed(ends[0], box.left, box.right), placed(ends[1], box.bottom, box.top)
     points = [Point(r, _moved(x, to_x), _moved(y, to_y)) for r, (x, y) in zip(rows, spans, strict=True)]
     for y, _, _ in lines:
         if not kind.front:
             sheet.line([(box.left, to_y(y)), (box.right, to_y(y))], INK, 0.7, CONTROL.dashes, BACK)
     label = kind.label(network, board) + (f", {across.log}" if across.log else "")
-    start = box.left - _MARGINS[0] + _EDGE
+    start = box.left - MARGINS[0] + EDGE
     sheet.text((start, box.top + 9), cut(plain(network.label), box.right - start, 10.0), size=10.0)
-    _across(sheet, box, across, ends[0], label)
-    _up(sheet, box, up, ends[1])
+    axis_across(sheet, box, across, ends[0], label)
+    axis_up(sheet, box, up, ends[1], "top-1 %")
     _points(sheet, box, points, kind, styles)
 
 
-def _across(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float], label: str) -> None:
-    to = _placed(ends, box.left, box.right)
+def axis_across(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float], label: str) -> None:
+    """Draw the axis at the bottom of a box, between two places on its scale."""
+    to = placed(ends, box.left, box.right)
 
     def apart(ticks: Ticks) -> bool:
         edges = [(to(scale.place(t)), breadth(scale.text(t)) / 2 + 4) for t in ticks]
@@ -178,8 +182,9 @@ def _across(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float], lab
     sheet.text((middle, box.bottom - 25), cut(label, box.right - box.left + 40), across="center")
 
 
-def _up(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float]) -> None:
-    to = _placed(ends, box.bottom, box.top)
+def axis_up(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float], name: str) -> None:
+    """Draw the axis at the left of a box, likewise."""
+    to = placed(ends, box.bottom, box.top)
 
     def apart(ticks: Ticks) -> bool:
         heights = sorted(to(scale.place(tick)) for tick in ticks)
@@ -190,7 +195,7 @@ def _up(sheet: Sheet, box: Box, scale: Scale, ends: tuple[float, float]) -> None
         sheet.line([(box.left, y), (box.right, y)], FAINT, 0.6, layer=BACK)
         sheet.text((box.left - 4, y), scale.text(tick), across="right", up="center")
     sheet.line([(box.left, box.bottom), (box.left, box.top)], INK, 0.8)
-    label = "top-1 %" + (f", {scale.log}" if scale.log else "")
+    label = name + (f", {scale.log}" if scale.log else "")
     sheet.text((box.left - 38, (box.bottom + box.top) / 2), label, across="center", up="center", turn=90)
 
 
@@ -247,11 +252,12 @@ def _moved(span: Span, to: Callable[[float], float]) -> Span:
     return to(span[0]), to(span[1]), to(span[2])
 
 
-def _placed(ends: tuple[float, float], low: float, high: float) -> Callable[[float], float]:
+def placed(ends: tuple[float, float], low: float, high: float) -> Callable[[float], float]:
+    """Return what maps places on a scale, from the one end to the other, to points from low to high."""
     return lambda place: low + (place - ends[0]) / (ends[1] - ends[0]) * (high - low)
 
 
-def _around(spans: Sequence[Span], least: float = 0.0) -> tuple[float, float]:
+def around(spans: Sequence[Span], least: float = 0.0) -> tuple[float, float]:
     """Return limits around means and intervals: an interval much longer than the spread of the means runs out."""
     low, high = min(span[0] for span in spans), max(span[0] for span in spans)
     wider = max(0.0, least - (high - low)) / 2

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
 from synobench.board import Board, Network
 from synobench.board.rows import Row
+from synobench.board.versus import UNPRUNED
+from synobench.protocol import RULE
 from synobench.stats import Estimate
-from synobench_renderers import ranks, scales
+from synobench_renderers import ranks, scales, traces
 from synobench_renderers.panels import PRINT, Kind, picture
 from synobench_renderers.scales import Scale
+from synobench_renderers.sheet import Sheet
 from synobench_renderers.styles import styles
 
 SYNOPS, SPARSITY, PARETO, COST = "accuracy-synops", "accuracy-sparsity", "pareto", "cost"
@@ -92,12 +96,54 @@ KINDS = {
 """File name without its ending -> what the picture shows."""
 
 
+def _unpruned(network: Network) -> list[Row]:
+    return [row for row in network.rows if row.dense]
+
+
+def _training(row: Row, network: Network) -> Estimate | None:
+    """Return the seconds of the train phase where all runs of a network shared one machine, else its forward passes."""
+    if len(network.machines) == 1:
+        return row.seconds.get(network.machines[0], {}).get("train")
+    return row.cost["train"]["forward"]
+
+
+OF_RULES = {
+    COST: dataclasses.replace(
+        KINDS[COST],
+        title="Accuracy against the cost of training",
+        figure=_training,
+        label=lambda network, _: f"{'seconds' if len(network.machines) == 1 else 'passes'} of training, {UNPRUNED}",
+        empty="No run tells what training cost.",
+        rows=_unpruned,
+    )
+}
+"""What takes the place of some of `KINDS` where a board's entries are training rules."""
+
+
+def _kind(name: str, board: Board) -> Kind:
+    return OF_RULES.get(name, KINDS[name]) if board.suite.versus == RULE else KINDS[name]
+
+
 def _svg(name: str, board: Board) -> str:
-    return picture(board, KINDS[name], styles(board.networks)).svg()
+    return picture(board, _kind(name, board), styles(board.networks)).svg()
 
 
 def _pdf(name: str, board: Board) -> bytes:
-    return picture(board, KINDS[name], styles(board.networks), panel=PRINT).pdf()
+    return picture(board, _kind(name, board), styles(board.networks), panel=PRINT).pdf()
+
+
+def _trace(name: str, board: Board) -> Sheet | None:
+    return traces.of_board(board, name)
+
+
+def _trace_svg(name: str, board: Board) -> str | None:
+    sheet = _trace(name, board)
+    return sheet.svg() if sheet else None
+
+
+def _trace_pdf(name: str, board: Board) -> bytes | None:
+    sheet = _trace(name, board)
+    return sheet.pdf() if sheet else None
 
 
 def ranks_svg(board: Board) -> str | None:
@@ -114,3 +160,5 @@ def ranks_pdf(board: Board) -> bytes | None:
 
 synops_svg, sparsity_svg, pareto_svg, cost_svg = (functools.partial(_svg, name) for name in KINDS)
 synops_pdf, sparsity_pdf, pareto_pdf, cost_pdf = (functools.partial(_pdf, name) for name in KINDS)
+updates_svg, energy_svg, cosine_svg = (functools.partial(_trace_svg, name) for name in traces.KINDS)
+updates_pdf, energy_pdf, cosine_pdf = (functools.partial(_trace_pdf, name) for name in traces.KINDS)

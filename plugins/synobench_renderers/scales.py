@@ -73,6 +73,28 @@ def _costs(values: Sequence[float], text: Callable[[float], str]) -> Scale:
     return dataclasses.replace(_logarithmic(values, min(above, default=1.0), text), least=1.0)
 
 
+def factors(values: Sequence[float]) -> Scale:
+    """Return the logarithmic axis of figures above 0 of which factors matter, as update norms."""
+    return _costs(values, short)
+
+
+def short(value: float) -> str:
+    """Write a figure in few letters: ``0.05``, ``200``, ``2e-5``."""
+    if value == 0 or 0.01 <= value < 1e4:
+        return f"{value:g}"
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def plain_figures(values: Sequence[float]) -> Scale:
+    """Return the linear axis of figures of any sign, as cosines."""
+    return _linear(values, 0.1, "{:g}".format)
+
+
+def places(count: int) -> Scale:
+    """Return the axis of places counted from 1."""
+    return Scale(float, (tuple(map(float, range(1, count + 1))),), "{:g}".format)
+
+
 def seconds(values: Sequence[float]) -> Scale:
     """Return the axis of seconds."""
     return _costs(values, "{:g}".format)

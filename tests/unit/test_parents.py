@@ -138,6 +138,8 @@ def test_a_parent_cut_and_resumed_is_the_uninterrupted_one(
     assert (again.facts["resumed"], whole.facts["resumed"]) == (True, False)
     assert again.pruner_state == whole.pruner_state
     assert again.facts["measurements"] == whole.facts["measurements"]
+    assert again.facts["training"] == whole.facts["training"]
+    assert len(again.facts["training"]["train/update-norm"]["at"]) == 3
     for phase in ("train", "prune"):
         costs = [{k: p.facts["cost"][phase][k] for k in ("forward", "backward", "samples")} for p in (again, whole)]
         assert costs[0] == costs[1]

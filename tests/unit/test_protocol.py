@@ -42,6 +42,59 @@ def test_no_fine_tuning_and_no_targets_are_allowed(suite_text: Callable[..., str
     assert (found.targets, found.networks[0].tune_epochs) == ((), 0)
 
 
+def several(rules: str, **more: object) -> dict[str, object]:
+    return {"train": f"2\nrules = {rules}", **more}
+
+
+def without_rule(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("rule = "))
+
+
+def test_several_rules_are_networks_of_their_own(suite_text: Callable[..., str]) -> None:
+    text = suite_text()
+    many = without_rule(suite_text(**several('["backprop[rate=0.1]", "backprop[rate=0.2]"]')))
+    assert [n.rule for n in parse(many).networks] == ["backprop[rate=0.1]", "backprop[rate=0.2]"]
+    assert parse(many).networks[0] == parse(text).networks[0]
+    assert parse(many).versus == "pruner"
+    named = without_rule(suite_text(**several('{ BP = "backprop[rate=0.1]", "twice" = "backprop[rate=0.2]" }')))
+    found = parse(named.replace("seeds =", 'versus = "rule"\nreference = "twice"\nseeds =', 1))
+    assert [(n.entry, n.rule) for n in found.networks] == [
+        ("BP", "backprop[rate=0.1]"),
+        ("twice", "backprop[rate=0.2]"),
+    ]
+    assert (found.versus, found.reference) == ("rule", "twice")
+    assert parse(named.replace("seeds =", 'versus = "rule"\nseeds =', 1)).reference == "backprop"
+
+
+@pytest.mark.parametrize(
+    ("rules", "head", "told"),
+    [
+        ('["a"]', "", "networks of demo: 'rule' and 'rules' exclude each other"),
+        ("[]", "alone", "networks of demo need 'rules' as a list of rules or a table of name and rule, not []"),
+        ('"a"', "alone", "networks of demo need 'rules' as a list of rules or a table of name and rule, not 'a'"),
+        ("[3]", "alone", "rules in networks of demo must be text, not 3"),
+        ('["a", "a"]', "alone", "rules in networks of demo hold 'a' twice"),
+        ('{ A = "a", B = "a" }', "alone", "rules in networks of demo hold 'a' twice"),
+        ('{ A = "a" }', "alone", "demo calls a rule 'A': rules have names where versus = 'rule'"),
+        ('["a"]', 'versus = "rules"', "demo: versus 'rules' is not one of pruner, rule"),
+        ('["a"]', "versus = 3", "demo needs 'versus' as text, not 3"),
+        (
+            '["backprop[rate=0.1]"]',
+            'versus = "rule"\nreference = "magnitude"',
+            "the reference 'magnitude' of demo is none of its rules",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_are_told(rules: str, head: str, told: str, suite_text: Callable[..., str]) -> None:
+    text = suite_text(**several(rules))
+    if head:
+        text = without_rule(text)
+        text = text if head == "alone" else text.replace("seeds =", f"{head}\nseeds =", 1)
+    with pytest.raises(BenchError) as caught:
+        parse(text, "demo")
+    assert str(caught.value).startswith(told)
+
+
 MISTAKES = [
     ({"seeds": ["0"]}, "a seed of demo must be a whole number of 0 or more, not '0'"),
     ({"seeds": "[true]"}, "a seed of demo must be a whole number of 0 or more, not True"),

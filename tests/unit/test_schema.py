@@ -111,7 +111,16 @@ def test_it_knows_every_fact_that_the_bench_writes() -> None:
     assert tuple(inputs["budget"]["properties"]["precision"]["enum"]) == PRECISIONS
 
 
+def test_what_was_not_finite_is_null_and_valid(record: dict[str, Any]) -> None:
+    told = record["outcome"]["measurements"]
+    told["train/update-norm"]["values"][0][0] = told["train/largest-update"] = None
+    VALIDATOR.validate(record)
+
+
 FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a measurement as text": lambda r: r["outcome"]["measurements"].update(mine="0.5"),
+    "a table without updates": lambda r: r["outcome"]["measurements"]["train/update-norm"].pop("at"),
+    "a table with a column too many": lambda r: r["outcome"]["measurements"]["train/update-norm"].update(mine=1),
     "no outcome": lambda r: r.pop("outcome"),
     "no cost of a phase": lambda r: r["cost"].pop("tune"),
     "a score of its own": lambda r: r["outcome"].update(score=1.0),

@@ -23,6 +23,7 @@ from scipy import stats as oracle
 from synobench import stats
 from synobench.board import Board, SuiteFacts, build_board, rows
 from synobench.board.across import SHARES, stand
+from synobench.board.versus import trained
 from synobench.errors import BenchError
 from synobench.stats import across as across_module
 from synobench.stats import multiple
@@ -679,6 +680,42 @@ def _() -> None:
     found = build_board(facts, records, {"c": lambda _: {"n": 1.0}}).networks[0].rows
     gaps = [(row.verdict.difference, row.to_control.difference) for row in found if row.verdict and row.to_control]
     assert [(a.mean, b.mean) for a, b in gaps if a and b] == [pytest.approx((0.005, -0.04))] * 2
+
+
+def rules_board(networks: int = 1) -> Board:
+    parts = {name: {"name": name, "params": {}} for name in ("backprop", "local")}
+    records = [
+        make_record(pruner, aim, seed, hits + seed % 3, dataset=f"d{n}", rule=parts[name], tune=parts[name])
+        for n in range(networks)
+        for name, pruner, aim, hits in (
+            ("backprop", "none", None, 180),
+            ("local", "none", None, 170),
+            ("backprop", "magnitude", 0.5, 160),
+            ("local", "magnitude", 0.5, 164),
+        )
+        for seed in range(5)
+    ]
+    references = frozenset(trained(r["inputs"]) for r in records if r["inputs"]["rule"]["name"] == "backprop")
+    facts = SuiteFacts("demo", "1.0", "?", "c", {"c": "n"}, versus="rule", references=references)
+    return build_board(facts, records, {"c": lambda _: {"n": 1.0}})
+
+
+@rule("rules")
+def _() -> None:
+    held = {row.label: row for row in rules_board().networks[0].rows}
+    against = {
+        name: row.verdict.difference.mean for name, row in held.items() if row.verdict and row.verdict.difference
+    }
+    assert against == {"local": pytest.approx(-0.05), "local + magnitude": pytest.approx(0.02)}
+    dense = {n: r.to_control.difference.mean for n, r in held.items() if r.to_control and r.to_control.difference}
+    assert dense == {"backprop + magnitude": pytest.approx(-0.1), "local + magnitude": pytest.approx(-0.03)}
+
+
+@rule("rule-value")
+def _() -> None:
+    across = rules_board(6).across
+    assert across is not None
+    assert across.values["local"]["d0 / snn-conv"] == pytest.approx((170 + 0.8) / 200)
 
 
 @rule("best-group")

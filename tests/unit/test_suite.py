@@ -35,6 +35,24 @@ def parents(found: list[Cell]) -> set[str]:
     return {cell.parent_key for cell in found}
 
 
+def test_several_rules_are_cells_of_their_own_under_the_keys_of_each_alone(
+    suite_text: Callable[..., str], tiny_registry: Registry
+) -> None:
+    def text(rules: str, head: str = "") -> str:
+        lines = suite_text(pruners=["none", "magnitude"], more=rules).splitlines()
+        return head + "\n".join(line for line in lines if line != 'rule = "backprop[rate=0.1]"')
+
+    specs = ("backprop[rate=0.1]", "backprop[rate=0.2]")
+    alone = [cells(parse(text(f"rule = '{spec}'")), tiny_registry)[0] for spec in specs]
+    both = cells(parse(text(f"rules = {list(specs)}")), tiny_registry)[0]
+    assert [cell.key for cell in both] == [cell.key for found in alone for cell in found]
+    assert len({cell.parent_key for cell in both}) == 2
+    assert len({cell.label for cell in both}) == len(both)
+    assert all(cell.inputs["tune"] == cell.inputs["rule"] for cell in both)
+    named = text(f"rules = {{ slow = '{specs[0]}', fast = '{specs[1]}' }}", 'versus = "rule"\n')
+    assert keys(cells(parse(named), tiny_registry)[0]) == keys(both)
+
+
 def test_golden_keys(suite_cells: Cells) -> None:
     found = [
         *suite_cells(pruners=["none", "magnitude-threshold[threshold=0.01]"], model="snn-conv[width=2]"),

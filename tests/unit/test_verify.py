@@ -135,7 +135,31 @@ def longest_layer(record: Record) -> None:
     record["outcome"]["sparsity"]["nonzero"] += 10**6
 
 
+def norms(record: Record) -> Record:
+    found: Record = record["outcome"]["measurements"]["train/update-norm"]
+    return found
+
+
 FORGERIES: dict[str, tuple[Edit, str]] = {
+    "an update norm": (lambda r: norms(r)["values"][0].__setitem__(0, 99.0), "its largest update is"),
+    "largest update": (lambda r: put(r, "outcome.measurements.train/largest-update", 1e-3), "its largest update is"),
+    "a negative norm": (lambda r: norms(r)["values"][0].__setitem__(0, -1e-9), "its update norms are below zero"),
+    "norms of another network": (lambda r: norms(r)["by"].__setitem__(0, "mine"), "its update norms are of 'mine'"),
+    "more digits": (lambda r: norms(r)["values"][0].__setitem__(0, 1.23456789e-9), "has more digits than"),
+    "a norm as text": (lambda r: norms(r)["values"][0].__setitem__(0, "0.1"), "holds '0.1' among its 'values'"),
+    "a row too short": (lambda r: norms(r)["values"][0].pop(), "has 'values' that are not"),
+    "updates that fall": (lambda r: norms(r)["at"].__setitem__(0, 10**6), "has an 'at' that is no list of rising"),
+    "one name twice": (lambda r: norms(r).update(by=["fc1.weight"] * 2), "has a 'by' that is no list of different"),
+    "half a table": (lambda r: norms(r).pop("by"), "is neither a number nor a table"),
+    "a measurement as truth": (lambda r: put(r, "outcome.measurements.mine", True), "is neither a number nor a table"),
+    "no room": (
+        lambda r: put(r, "outcome.measurements.mine", {"by": ["x"], "at": [1], "values": [[0.5]] * 9000}),
+        "its measurements take",
+    ),
+    "accuracy above one": (
+        lambda r: r["outcome"]["measurements"]["train/validation"]["values"][0].__setitem__(1, 1.5),
+        "holds what is no share of images",
+    ),
     "hits": (lambda r: add(r, "outcome.test.top1.hits", 1), "top1 claims"),
     "hits as truth": (lambda r: put(r, "outcome.test.top5.hits", True), "outcome.test.top5.hits must be integer"),
     "mask": (lambda r: flip(r, 0), "top1 claims"),
@@ -170,7 +194,7 @@ FORGERIES: dict[str, tuple[Edit, str]] = {
     "schema": (lambda r: put(r, "schema", 99), "has schema 99"),
     "no cost": (lambda r: r.pop("cost"), "schema 1: a record must contain ['cost'] properties"),
     "a field of its own": (lambda r: put(r, "outcome.score", 1.0), "schema 1: outcome must not contain {'score'}"),
-    "a measurement as text": (lambda r: put(r, "outcome.measurements.loss", "low"), "measurements.loss must be number"),
+    "a measurement as text": (lambda r: put(r, "outcome.measurements.loss", "low"), "is neither a number nor a table"),
     "a measurement beyond floats": (lambda r: put(r, "outcome.measurements.loss", 10**400), "loss is no figure"),
     "a split as text": (lambda r: put(r, "provenance.plugins.magnitude", "mine"), "provenance.plugins.magnitude must"),
     "huge count": (lambda r: put(r, "outcome.test.top1.hits", 10**30), "is no count"),

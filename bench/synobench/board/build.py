@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from synobench.board import labels
+from synobench.board import labels, versus
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
-from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
+from synobench.board.rows import FEWEST, Row, make_row, ranked
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
 from synobench.board.twins import own_rows, places_of, with_twins
 from synobench.board.verdicts import Power, judged, powers
 from synobench.errors import BenchError, nearest
-from synobench.protocol import Published
+from synobench.protocol import PRUNER, Published
 from synobench.stats import sampling_error, smallest_difference
 from synobench.twins import allocation_of
 
@@ -46,6 +46,9 @@ class SuiteFacts:
         plan: the inputs of every planned cell, as a record holds them; cells without a record are shown as gaps.
         published: figures of others, each with the inputs of a planned cell on its network.
         reference: the pruner that the others are judged against, as a record's inputs hold it; None without one.
+        versus: what the entries are, ``pruner`` or ``rule``.
+        titles: a rule on its network, as `versus.trained` writes it -> what the suite calls it there.
+        references: the rules that the others are judged against, likewise.
     """
 
     name: str
@@ -57,6 +60,9 @@ class SuiteFacts:
     plan: Sequence[Inputs] = field(default=(), repr=False)
     published: Sequence[tuple[Inputs, Published]] = field(default=(), repr=False)
     reference: Mapping[str, Json] | None = None
+    versus: str = PRUNER
+    titles: Mapping[str, str] = field(default_factory=dict, repr=False)
+    references: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Network:
         reference: the label of the reference entry, where it has runs here.
         power: what the comparisons with the reference and with the control could have seen.
         curves: the label of an entry -> its accuracy over all targets.
+        versus: what its entries are, ``pruner`` or ``rule``.
     """
 
     dataset: str
@@ -90,6 +97,7 @@ class Network:
     reference: str | None = None
     power: tuple[Power, ...] = ()
     curves: Mapping[str, CurveSummary] = field(default_factory=dict)
+    versus: str = PRUNER
 
     @property
     def label(self) -> str:
@@ -212,12 +220,13 @@ def build_board(
     return Board(
         suite=suite,
         networks=tuple(networks),
-        failures=tuple(_failures(here.failed, {run.key for run in every})),
+        failures=tuple(_failures(here.failed, {run.key for run in every}, suite.versus)),
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
-        across=stand((network.label, network.dataset, network.curves) for network in networks),
-        checklists=grade(networks),
+        across=stand(versus.places(networks)),
+        # It grades pruning, and rules are no pruners.
+        checklists=grade(networks) if suite.versus == PRUNER else (),
     )
 
 
@@ -236,19 +245,16 @@ def _notes(others: int, superseded: int, alone: int) -> list[str]:
 def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
     """Group runs and plan by network, name everything once for the whole board, and compute each network."""
     cells: list[Cell] = [*((run.inputs, run) for run in runs), *((inputs, None) for inputs in suite.plan)]
-    texts = labels.Texts()
+    texts = labels.Texts(suite.versus)
     groups: dict[tuple[str, ...], Group] = {}
     for inputs, run in cells:
         groups.setdefault(_place(inputs, texts), {}).setdefault(texts.row(inputs), []).append((inputs, run))
-    firsts = [held[0][0] for group in groups.values() for held in group.values()]
-    datasets, models, entries = (
-        labels.short_labels(inputs[role] for inputs in firsts) for role in ("dataset", "model", "pruner")
-    )
+    names = versus.Names(suite, [held[0][0] for group in groups.values() for held in group.values()])
     told: dict[tuple[str, ...], list[Published]] = {}
     for inputs, figure in suite.published:
         told.setdefault(_place(inputs, texts), []).append(figure)
     made = [
-        _network(datasets[place[0]], models[place[1]], group, _rows(group, entries, suite), told.get(place, ()))
+        _network(names, place, group, _rows(group, names, suite), told.get(place, ()), suite.versus)
         for place, group in groups.items()
     ]
     return sorted(made, key=lambda network: (network.dataset, network.model))
@@ -267,23 +273,18 @@ def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
     return texts.of(inputs["dataset"]), texts.of(inputs["model"])
 
 
-def _rows(places: Group, entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
+def _rows(places: Group, names: versus.Names, suite: SuiteFacts) -> list[Row]:
     """Return a network's rows: the control first, then target by target, by rank."""
-    settings = labels.setting_labels(labels.setting_of(held[0][0]) for held in places.values())
-    dense = {place[0]: _once(group) for place, group in places.items() if is_control(group[0][0])}
+    settings = labels.setting_labels(labels.setting_of(held[0][0], suite.versus) for held in places.values())
+    namings = {place: names.naming(group[0][0], place[0], settings[place[0]]) for place, group in places.items()}
+    dense = {namings[place].family: _once(group) for place, group in places.items() if namings[place].dense}
     targets: dict[str, list[Row]] = {}
-    for (setting, target, pruner), group in places.items():
-        naming = _naming(group[0][0], entries[pruner], settings[setting], suite.reference)
+    for place, group in places.items():
+        naming = namings[place]
         seeds = [int(inputs["seed"]) for inputs, run in group if run is None]
-        row = make_row(naming, _once(group), dense.get(setting, []), seeds, suite.headlines, suite.counter)
-        targets.setdefault(target, []).append(row)
+        row = make_row(naming, _once(group), dense.get(naming.family, []), seeds, suite.headlines, suite.counter)
+        targets.setdefault(place[1], []).append(row)
     return judged(sorted((row for rows in targets.values() for row in ranked(rows)), key=_order))
-
-
-def _naming(inputs: Inputs, entry: str, setting: str, reference: Inputs | None) -> Naming:
-    target, detail = inputs["target"], labels.full_text(inputs["pruner"])
-    known = reference is not None and detail == labels.full_text(reference)
-    return Naming(entry, detail, setting, target, labels.target_text(target), is_control(inputs), known)
 
 
 def _once(cells: Iterable[Cell]) -> list[Run]:
@@ -299,12 +300,21 @@ def _order(row: Row) -> tuple[Any, ...]:
     return not row.control, labels.target_order(row.target), row.rank is None, row.rank or 0, row.label, row.detail
 
 
-def _network(dataset: str, model: str, group: Group, rows: Sequence[Row], published: Iterable[Published]) -> Network:
+def _network(
+    names: versus.Names,
+    place: tuple[str, ...],
+    group: Group,
+    rows: Sequence[Row],
+    published: Iterable[Published],
+    kind: str,
+) -> Network:
+    dataset, model = names.datasets[place[0]], names.models[place[1]]
     runs = [run for row in rows for run in row.runs]
     totals = sorted({run.top1.total for run in runs})
     if len(totals) > 1:
         raise BenchError(f"records of {dataset} / {model} were judged on {totals[0]} and on {totals[-1]} test images")
-    dense = next((row.accuracy for row in rows if row.control and row.accuracy), None)
+    bases = [row for row in rows if row.accuracy and row.dense]
+    dense = next((row.accuracy for row in (*(row for row in bases if row.reference), *bases)), None)
     gaps = [row.difference for row in rows if not row.control and row.difference and row.difference.n >= FEWEST]
     spread = statistics.median(gap.sd for gap in gaps if gap.sd is not None) if gaps else None
     pairs = min((gap.n for gap in gaps), default=None)
@@ -321,18 +331,21 @@ def _network(dataset: str, model: str, group: Group, rows: Sequence[Row], publis
         published=tuple(replace(figure, network=f"{dataset} / {model}") for figure in published),
         reference=next((row.entry for row in rows if row.reference and row.runs), None),
         power=powers(rows),
+        versus=kind,
     )
 
 
-def _failures(records: Iterable[Mapping[str, Json]], done: set[str]) -> list[Failure]:
+def _failures(records: Iterable[Mapping[str, Json]], done: set[str], kind: str) -> list[Failure]:
     failed = [r for r in records if r.get("status") != "ok" and r.get("key") not in done]
-    return sorted(map(_failure, failed), key=lambda failure: (failure.label, failure.key))
+    return sorted((_failure(record, kind) for record in failed), key=lambda failure: (failure.label, failure.key))
 
 
-def _failure(record: Mapping[str, Json]) -> Failure:
+def _failure(record: Mapping[str, Json], kind: str) -> Failure:
     inputs, error = record["inputs"], record.get("error") or {}
     names = [str((inputs.get(role) or {}).get("name")) for role in ("dataset", "model", "pruner")]
     names[-1] += " (twin)" if allocation_of(inputs.get("pruner") or {}) else ""
+    if kind != PRUNER and inputs.get(kind):
+        names.insert(2, labels.full_text(inputs[kind]))
     target = labels.target_text(inputs["target"]) if inputs.get("target") else "no target"
     told = {name: " ".join(str(error.get(name) or "unknown").split()) for name in ("stage", "plugin", "message")}
     return Failure(str(record.get("key")), f"{' / '.join(names)}, {target}, seed {inputs.get('seed')}", **told)

@@ -57,7 +57,7 @@ def summaries(
         headlines: counter -> the column that a SynOps axis means.
         several: whether the board has targets of several kinds, which are then part of the label.
     """
-    dense = {row.setting: {run.seed: run for run in row.runs} for row in rows if row.control}
+    dense = {row.family: {run.seed: run for run in row.runs} for row in rows if row.dense}
     groups: dict[tuple[str, str], list[Row]] = {}
     asked: dict[str, set[str]] = {}
     for row in rows:
@@ -67,7 +67,7 @@ def summaries(
     found = {}
     for (label, kind), held in sorted(groups.items()):
         if len(asked[kind]) >= FEWEST_TARGETS and any(row.runs for row in held):
-            points = _points(held, dense.get(held[0].setting, {}), counter, headlines)
+            points = _points(held, dense.get(held[0].family, {}), counter, headlines)
             summary = _summary(label, kind, len(asked[kind]), points)
             found[f"{label}, by {kind}" if several else label] = summary
     return found

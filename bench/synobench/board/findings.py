@@ -8,6 +8,7 @@ from synobench.board.across import SHARES, Standing
 from synobench.board.build import Board, Network
 from synobench.board.figures import GAP, fixed, percent
 from synobench.board.rows import Row
+from synobench.protocol import RULE
 from synobench.stats.curves import AtLoss
 from synobench.stats.evidence import Mcnemar, SignFlip
 from synobench.stats.intervals import ALPHA
@@ -16,6 +17,8 @@ from synobench.stats.robust import Bootstrapped, Superiority
 
 EFFORT = "prune-cpu-seconds"
 """The metric that tells what pruning takes wherever others share the machine."""
+
+_FIGURES = "mean area, top-1 %", "IQM of the dense accuracy, %"
 
 Lines = list[tuple[str, ...]]
 
@@ -70,6 +73,13 @@ def chance(found: Superiority | None) -> str:
     return GAP if found is None else _between(found.probability, found.low, found.high)
 
 
+def to_reference(row: Row, network: Network) -> str:
+    """Write the difference to the reference entry at the same target; the reference says that it is it."""
+    if row.verdict is None:
+        return "reference" if row.reference and row.runs and network.reference else GAP
+    return percent(row.verdict.difference, sign=True)
+
+
 def verdicts(network: Network) -> Lines:
     """Return the comparisons of a network with its reference entry and its dense control."""
     rows = [row for row in network.rows if row.verdict or row.to_control]
@@ -77,8 +87,10 @@ def verdicts(network: Network) -> Lines:
         return []
     told, name = any(row.verdict for row in rows), network.reference or ""
     against = (f"to {name}", "verdict", "p", "sign-flip p (floor)", "P(A > B)", "McNemar") if told else ()
-    heads = ("target", "entry", *against, "to dense", "verdict on dense", "p to dense")
-    return [heads, *((row.target_label, row.label, *(_against(row) if told else ()), *_dense(row)) for row in rows)]
+    dense = any(row.to_control for row in rows)
+    heads = ("target", "entry", *against, *(("to dense", "verdict on dense", "p to dense") if dense else ()))
+    parts = ((_against(row) if told else (), _dense(row) if dense else ()) for row in rows)
+    return [heads, *((row.target_label, row.label, *a, *d) for row, (a, d) in zip(rows, parts, strict=True))]
 
 
 def curves(network: Network) -> Lines:
@@ -134,7 +146,9 @@ def standing(board: Board) -> Lines:
         return []
     shares = tuple(f"runs above {100 * share:g} %" for share in SHARES)
     by_dataset = ("rank by data set",) if found.by_dataset else ()
-    heads = ("entry", "mean rank", *by_dataset, "mean area, top-1 %", "IQM of the dense accuracy, %", *shares)
+    rules = board.suite.versus == RULE
+    figures = ("mean top-1 %", "IQM of the reference's, %") if rules else _FIGURES
+    heads = ("entry", "mean rank", *by_dataset, *figures, *shares)
     return [heads, *(_standing(name, found) for name in found.ranks)]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from synobench.params import NoParams, as_text
+from synobench.protocol import PRUNER, RULE
 from synobench.store import canonical
 
 Json = Any
@@ -53,7 +54,8 @@ def _flat(part: Mapping[str, Json]) -> dict[str, Json]:
 class Texts:
     """Canonical texts of parts of inputs, each written once where runs hold equal parts as one object."""
 
-    def __init__(self) -> None:
+    def __init__(self, versus: str = PRUNER) -> None:
+        self._versus = versus
         self._known: dict[int, tuple[Json, str]] = {}
         self._settings: dict[tuple[str, ...], str] = {}
 
@@ -65,21 +67,28 @@ class Texts:
         return held[1]
 
     def row(self, inputs: Mapping[str, Json]) -> tuple[str, str, str]:
-        """Return what makes a row of its own on a network: setting, target and pruner."""
+        """Return what makes a row of its own on a network: setting, target and entry."""
         parent = inputs.get("parent") or {}
         around = [self.of(inputs.get(role)) for role in SETTING if role != "parent"]
         told = (*around, *(f"{key} {parent[key]}" for key in ("name", "checkpoint") if key in parent))
         if told not in self._settings:
-            self._settings[told] = canonical(setting_of(inputs))
-        return self._settings[told], self.of(inputs["target"]), self.of(inputs["pruner"])
+            self._settings[told] = canonical(setting_of(inputs, self._versus))
+        entry = [self.of(inputs[role]) for role in ("pruner", *((RULE,) if self._versus == RULE else ()))]
+        return self._settings[told], self.of(inputs["target"]), " ".join(entry)
 
 
-def setting_of(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what stands around the pruner, role by role, as named objects; a parent by name or checkpoint."""
+def setting_of(inputs: Mapping[str, Json], versus: str = PRUNER) -> dict[str, Json]:
+    """Return what stands around the entry, role by role, as named objects; a parent by name or checkpoint.
+
+    Where rules are the entries, a rule is no setting, and fine-tuning is one only where it is by another rule.
+    """
     found = {role: inputs.get(role) or {"name": "none"} for role in SETTING}
     parent = found["parent"]
     found["parent"] = {key: parent[key] for key in ("name", "checkpoint") if key in parent}
     found["budget"] = {"name": "budget", "params": inputs.get("budget") or {}}
+    if versus == RULE:
+        own = {"name": "as trained"}
+        found |= {"rule": own, "tune": own if found["tune"] == found["rule"] else found["tune"]}
     return found
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
+from synobench.board import versus
 from synobench.board.across import count
 from synobench.board.build import Board, Machine, Network
 from synobench.board.figures import fixed, seeds
 from synobench.board.rows import FEW, FEWEST
 from synobench.board.verdicts import Power
+from synobench.protocol import RULE
 from synobench.stats.across import FEWEST_BLOCKS
 
 CHECKLIST = (
@@ -26,9 +29,9 @@ def reading(board: Board) -> list[str]:
     return [
         "Top-1 is the accuracy on the test split in per cent: the mean over seeds ± the half-width of its Student-t "
         "95 % interval, never the best of seeds.",
-        "Difference is to the dense control `none`, which is fine-tuned on the same budget, paired by seed, in points.",
+        _difference(board),
         f"SynOps are operations a sample by the counter `{counter}`{': ' if definition else ''}{definition}; "
-        "the ratio is to the dense control of the same seed.",
+        f"the ratio is to the {_dense(board)}.",
         "Entries are ranked by mean within a target. Best group (marked, or bold): the first place is not shown to be "
         "better, by paired t-tests under Holm's step-down over the entries of the target.",
         *_verdicts(board),
@@ -36,6 +39,28 @@ def reading(board: Board) -> list[str]:
         *_released(board),
         f"Fewer than {FEWEST} seeds are not ranked and stand below the line; fewer than {FEW} are marked as few.",
     ]
+
+
+def _of_rules(board: Board) -> bool:
+    return board.suite.versus == RULE
+
+
+def _dense(board: Board) -> str:
+    return "dense network of the same rule and seed" if _of_rules(board) else "dense control of the same seed"
+
+
+def _difference(board: Board) -> str:
+    if not _of_rules(board):
+        return (
+            "Difference is to the dense control `none`, which is fine-tuned on the same budget, paired by seed, in "
+            "points."
+        )
+    return (
+        "Entries are training rules on one network, one budget and one set of seeds: initial weights, order of images "
+        "and split are the same for all. An entry of a rule and a pruner is pruned after that rule and fine-tuned by "
+        "it. Differences are paired by seed, in points: to the reference rule with the same pruner at the same target, "
+        "and to the unpruned (dense) network of the entry's own rule."
+    )
 
 
 def _verdicts(board: Board) -> list[str]:
@@ -114,7 +139,8 @@ def across(board: Board) -> list[str]:
     found = board.across
     if found is None:
         return _lacking(board)
-    told = [f"Area under accuracy, with each network as a block: {found.says()}."]
+    what = "Accuracy of unpruned networks" if _of_rules(board) else "Area under accuracy"
+    told = [f"{what}, with each network as a block: {found.says()}."]
     if (test := found.friedman) is not None:
         f = "infinite" if math.isinf(test.f) else fixed(test.f)
         told.append(f"Friedman's test (Iman and Davenport): F({test.df[0]}, {test.df[1]}) = {f}, {_p(test.p)}.")
@@ -127,10 +153,11 @@ def across(board: Board) -> list[str]:
 
 
 def _lacking(board: Board) -> list[str]:
-    if not any(network.curves for network in board.networks):
+    if not any(curves for _, _, curves in versus.places(board.networks)):
         return []
-    n = count((network.label, network.dataset, network.curves) for network in board.networks)
-    told = f"{n} {'block' if n == 1 else 'blocks'} (a data set with a network) with an area under accuracy"
+    n = count(versus.places(board.networks))
+    what = "on which every rule that has most of them ran" if _of_rules(board) else "with an area under accuracy"
+    told = f"{n} {'block' if n == 1 else 'blocks'} (a data set with a network) {what}"
     if n >= FEWEST_BLOCKS:
         return [f"{told}, and fewer than two entries that have one in each: nothing to rank."]
     return [
@@ -166,9 +193,20 @@ def _yardstick(machine: Machine) -> Iterator[str]:
 
 
 def entries(board: Board) -> list[tuple[str, str]]:
-    """Return each entry's label with all of its parameters, where the label tells less."""
-    held = {(row.entry, row.detail) for network in board.networks for row in network.rows if row.entry != row.detail}
-    return sorted(held)
+    """Return each entry's label with all of its parameters, where the label tells less.
+
+    A rule may have other parameters on each network, and is then told with it.
+    """
+    held: dict[tuple[str, str], list[str]] = {}
+    for network in board.networks:
+        for row in network.rows:
+            if row.entry != row.detail and network.label not in held.setdefault((row.entry, row.detail), []):
+                held[row.entry, row.detail].append(network.label)
+    several = {entry for entry, n in Counter(entry for entry, _ in held).items() if n > 1}
+    return sorted(
+        (f"{entry} on {', '.join(where)}" if entry in several else entry, detail)
+        for (entry, detail), where in held.items()
+    )
 
 
 def command(board: Board) -> str:

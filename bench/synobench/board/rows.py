@@ -37,7 +37,9 @@ class Row:
     Args:
         entry: its label; `detail` tells all parameters; `setting` what stands around it, where a network has several.
         target: the target as plain data, with its label.
-        control: whether it is the dense control. `reference`: whether it is the entry that others are judged against.
+        dense: whether it is a network that no pruner touched. `control`: whether it is one that others are held
+            against and that is no entry itself. `reference`: whether it is the entry that others are judged against.
+        family: what it shares with its dense network, as text. `peers`: with the entry that it is judged against.
         runs: by seed, in order. `missing`: planned seeds without a run.
         accuracy: top-1 over seeds. `deterministic`: it stands on a checkpoint and every seed gave the same hits.
         difference: accuracy less the dense control's, paired by seed; None without a control.
@@ -52,7 +54,7 @@ class Row:
         best: whether the first place of its target is not shown to be better, by Holm over the rows of that target;
             None where its seeds cannot tell.
         verdict: against the suite's reference entry at the same target; None for the reference, the control, and where
-            there is none. `to_control`: against the dense control. Both by Holm over all such comparisons on a network.
+            there is none. `to_control`: against its dense network. Both by Holm over all such comparisons on a network.
         superiority: how often it beats the reference. `mcnemar`: seed -> the two on the same test images.
     """
 
@@ -84,6 +86,9 @@ class Row:
     to_control: Comparison | None = None
     superiority: Superiority | None = None
     mcnemar: Mapping[int, Mcnemar] = field(default_factory=dict, repr=False)
+    dense: bool = False
+    family: str = field(default="", repr=False)
+    peers: str = field(default="", repr=False)
 
     @property
     def label(self) -> str:
@@ -126,6 +131,9 @@ class Naming:
     target_label: str
     control: bool
     reference: bool = False
+    dense: bool = False
+    family: str = ""
+    peers: str = ""
 
 
 def make_row(
@@ -156,7 +164,7 @@ def make_row(
         missing=tuple(sorted(set(planned) - {run.seed for run in runs})),
         accuracy=over(runs, lambda run: run.top1.accuracy),
         deterministic=cannot_vary(runs),
-        difference=gap(runs, control),
+        difference=gap(runs, control) if naming.control or not naming.dense else None,
         unpaired=unpaired,
         sparsity=over(runs, lambda run: run.sparsity),
         parameters_kept=over(runs, lambda run: float(run.parameters_kept)),

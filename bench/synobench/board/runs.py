@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from synobench.errors import BenchError
+from synobench.measurements import TRAINING, rows
 from synobench.store import canonical
 
 Json = Any
@@ -72,6 +73,7 @@ class Run:
         digest: of its ledger's vectors, or None.
         libraries: name -> version of what it ran on.
         outputs: neurons of the last layer of the ledger, or None.
+        training: tables that were measured in training, by name without ``train/``.
         joined: whether a layer of the ledger is fed by several others, as behind a skip connection; None where it is
             not told.
     """
@@ -98,6 +100,7 @@ class Run:
     libraries: Mapping[str, str] = field(default_factory=dict)
     outputs: int | None = None
     joined: bool | None = None
+    training: Mapping[str, Mapping[str, Json]] = field(default_factory=dict, repr=False)
 
     @property
     def seed(self) -> int:
@@ -238,6 +241,7 @@ def read_run(
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
         libraries=parts.made(_versions, provenance.get("libraries") or {}),
+        training=_tables(record["outcome"].get("measurements") or {}),
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
@@ -256,6 +260,11 @@ def machine_text(device: Mapping[str, Json]) -> str:
     """Write a device as ``key value, key value``; runs with the same text ran on one kind of machine."""
     told = {k: v if isinstance(v, str) else canonical(v) for k, v in device.items() if v is not None}
     return ", ".join(f"{k} {v}" for k, v in sorted(told.items())) or "unknown machine"
+
+
+def _tables(told: Mapping[str, Json]) -> dict[str, Mapping[str, Json]]:
+    held = {name.removeprefix(TRAINING): value for name, value in sorted(told.items()) if name.startswith(TRAINING)}
+    return {name: value for name, value in held.items() if any(rows(value))}
 
 
 def _numbers(told: Mapping[str, Json]) -> dict[str, float]:

@@ -10,8 +10,12 @@ from synobench.board import figures, findings, prose
 from synobench.board.across import SHARES
 from synobench.board.build import Board, Network
 from synobench.board.rows import Row
+from synobench.protocol import PRUNER, RULE
 
-_HEAD = ("#", "entry", "top-1 %", "n", "to dense", "verdict", "sparsity", "SynOps", "ratio", "")
+_HEADS = {
+    PRUNER: ("#", "entry", "top-1 %", "n", "to dense", "verdict", "sparsity", "SynOps", "ratio", ""),
+    RULE: ("#", "entry", "top-1 %", "n", "to reference", "verdict", "sparsity", "SynOps", "ratio", ""),
+}
 _LEFT = {1, 5, 9}
 _ENTRY = 1
 
@@ -50,10 +54,11 @@ def _network(network: Network, width: int) -> Iterator[str]:
     blocks: list[tuple[str, list[Row]]] = [("", [row for row in network.rows if row.control])]
     entries = [row for row in network.rows if not row.control]
     blocks += [(label, list(rows)) for label, rows in itertools.groupby(entries, key=lambda row: row.target_label)]
-    cells = [(label, [_cells(row) for row in rows]) for label, rows in blocks]
-    widths = _widths([_HEAD, *(line for _, lines in cells for line in lines)], width)
+    head = _HEADS[network.versus]
+    cells = [(label, [_cells(row, network) for row in rows]) for label, rows in blocks]
+    widths = _widths([head, *(line for _, lines in cells for line in lines)], width)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    yield from (_line(_HEAD, widths), rule)
+    yield from (_line(head, widths), rule)
     for label, lines in cells:
         if label:
             yield figures.plain(label)
@@ -97,10 +102,11 @@ def _table(table: Sequence[Sequence[str]], width: int, entry: int = _ENTRY) -> I
     yield from (head, rule, *lines)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, network: Network) -> tuple[str, ...]:
     marks = ((row.best, "*"), (row.few, "f"), (bool(row.missed), "!"), (row.deterministic, "d"))
     accuracy = figures.accuracy(row).removesuffix(" deterministic")
     gap = figures.GAP if row.control else figures.percent(row.difference, sign=True)
+    gap = findings.to_reference(row, network) if network.versus == RULE else gap
     synops, ratio = figures.amount(row.synops), figures.ratio(row.synops_ratio)
     place = "" if row.control else str(row.rank or figures.GAP)
     verdict = findings.verdict(row.verdict, short=True)

@@ -46,11 +46,11 @@ class Power:
 def judged(rows: Sequence[Row]) -> list[Row]:
     """Return the ranked rows of one network with their verdicts, and with the best group of each target marked."""
     rows = _in_groups(rows)
-    dense = {row.setting: row for row in rows if row.control}
-    first = {(row.setting, row.target_label): row for row in rows if row.reference}
-    bases = {i: first.get((row.setting, row.target_label)) for i, row in enumerate(rows) if not row.control}
+    dense = {row.family: row for row in rows if row.dense}
+    first = {(row.peers, row.target_label): row for row in rows if row.reference}
+    bases = {i: first.get((row.peers, row.target_label)) for i, row in enumerate(rows) if not row.control}
     references = {i: base for i, base in bases.items() if base is not None and base is not rows[i]}
-    controls = {i: dense[row.setting] for i, row in enumerate(rows) if not row.control and row.setting in dense}
+    controls = {i: dense[row.family] for i, row in enumerate(rows) if not row.dense and row.family in dense}
     against, to_control = _family(rows, references), _family(rows, controls)
     return [
         dataclasses.replace(
@@ -67,7 +67,8 @@ def judged(rows: Sequence[Row]) -> list[Row]:
 def powers(rows: Sequence[Row]) -> tuple[Power, ...]:
     """Return what the comparisons of one network with the reference, and with the control, could have seen."""
     reference = next((row.entry for row in rows if row.reference), "")
-    families = {reference: [row.verdict for row in rows], "the dense control": [row.to_control for row in rows]}
+    dense = "the dense control" if any(row.control for row in rows) else "the dense network of its own rule"
+    families = {reference: [row.verdict for row in rows], dense: [row.to_control for row in rows]}
     found = [power(against, comparisons) for against, comparisons in families.items()]
     return tuple(one for one in found if one is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from synobench.board.rows import Row
 from synobench.stats import Estimate
 from synobench_renderers import cells, scales
 from synobench_renderers.cells import LEFT, Table
+from synobench_renderers.measured import PICTURES, pictures
 from synobench_renderers.page.chart import Axes, chart, legend
 from synobench_renderers.page.columns import Column, written
 from synobench_renderers.styles import Style
@@ -47,6 +49,7 @@ class Part:
     tables: Sequence[Markup] = ()
     summary: str = ""
     more: Sequence[Markup] = ()
+    pictures: Sequence[Markup] = ()
 
 
 def parts(board: Board) -> list[Part]:
@@ -58,7 +61,23 @@ def parts(board: Board) -> list[Part]:
         ("Machines", prose.machines(board)),
     ]
     told = (Part(title, list(map(sentence, items))) for title, items in lists if items)
-    return [*_across(board), *_checklists(board), *told]
+    return [*_traced(board), *_across(board), *_checklists(board), *told]
+
+
+def _traced(board: Board) -> Iterator[Part]:
+    """Yield the pictures of what was measured in training: whole drawings, so that the page needs no other file."""
+    if shown := pictures(board):
+        yield Part("In training", pictures=[_drawing(board, name) for name in shown])
+
+
+def _drawing(board: Board, name: str) -> Markup:
+    # Only boards of rules draw here: matplotlib is not loaded for any other page.
+    from synobench_renderers import picture
+
+    svg: str = getattr(picture, f"{name}_svg")(board)
+    data = base64.b64encode(svg.encode()).decode()
+    title = f"{PICTURES[name].title}, at the first and the last measured update of each network"
+    return Markup('<img class="drawing" alt="{}" src="data:image/svg+xml;base64,{}">').format(title, data)
 
 
 def _across(board: Board) -> Iterator[Part]:

@@ -12,6 +12,7 @@ from synobench.board import Board, Network, figures, findings
 from synobench.board.figures import GAP, plain
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES, Run
+from synobench.protocol import RULE
 from synobench.stats import Estimate
 from synobench.twins import KINDS
 
@@ -44,7 +45,7 @@ def columns(board: Board) -> list[Column]:
     """Return the columns of a board; a figure that no row of it has gets none."""
     family = families(row.detail for network in board.networks for row in network.rows)
     told = [_accuracy(), *_verdicts(board), *_gains(board), *_sizes(board)]
-    return [*_names(family), *told, *_rest(), *_further(board), *_costs(board)]
+    return [*_names(family, board.suite.versus), *told, *_rest(), *_further(board), *_costs(board)]
 
 
 def families(details: Iterable[str]) -> dict[str, str]:
@@ -62,11 +63,11 @@ def _begins(name: str, short: str) -> bool:
     return name == short or (name.startswith(short) and not name[len(short)].isalnum())
 
 
-def _names(family: Mapping[str, str]) -> list[Column]:
+def _names(family: Mapping[str, str], what: str) -> list[Column]:
     return [
         Column("#", "place by mean accuracy within a target", _place),
-        Column("entry", "the pruner", _entry, words=True),
-        Column("family", "pruners of one name", lambda row, _: family[row.detail], words=True, shown=False),
+        Column("entry", f"the {what}", _entry, words=True),
+        Column("family", f"{what}s of one name", lambda row, _: family[row.detail], words=True, shown=False),
         Column("target", "what was asked of it", lambda row, _: row.target_label, words=True),
     ]
 
@@ -88,15 +89,17 @@ def _accuracy() -> Column:
 
 def _verdicts(board: Board) -> list[Column]:
     told = any(row.verdict for network in board.networks for row in network.rows)
-    about = "against the reference entry at the same target"
+    about, rules = "against the reference entry at the same target", board.suite.versus == RULE
+    dense = "the dense network of its rule" if rules else "the dense control"
     return [
         *([Column("verdict", about, _verdict, words=True)] if told else []),
-        Column("to dense", "difference to the dense control, in points", _to_dense),
+        *([Column("to reference", "difference to it, in points", findings.to_reference)] if rules else []),
+        Column("to dense", f"difference to {dense}, in points", _to_dense),
     ]
 
 
 def _verdict(row: Row, network: Network) -> str:
-    reference = network.reference == row.label and not row.verdict
+    reference = (row.reference or network.reference == row.label) and row.runs and not row.verdict
     return "reference" if reference and not row.control else findings.verdict(row.verdict)
 
 
