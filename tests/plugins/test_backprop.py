@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synobench import PrunerEntry
-from synobench.augment import crop, flip
+from synobench.augment import augmented, crop, flip
 from synobench.cost import Meter
 from synobench.feed import Feed
 from synobench.networks import _reset
@@ -255,8 +255,7 @@ def test_a_flip_mirrors_about_half_of_the_images_left_to_right() -> None:
 def test_augmentation_is_drawn_from_the_seed_alone_and_is_left_out_where_none_is_asked() -> None:
     images = torch.rand(9, 1, SIDE, SIDE)
     for name, changes in (("none", False), ("crop", True), ("crop-flip", True)):
-        rule = BackpropRule(Backprop(augment=name))
-        first, again = (rule._augmented(images, draws(3)) for _ in range(2))
+        first, again = (augmented(images, name, draws(3)) for _ in range(2))
         assert torch.equal(first, again)
         assert torch.equal(first, images) != changes
 

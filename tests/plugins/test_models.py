@@ -16,7 +16,7 @@ from synobench.entries import ModelEntry
 from synobench.errors import BenchError
 from synobench.neurons import LIF
 from synobench.params import resolve
-from synobench_models import stages
+from synobench_models import temporal
 from synobench_neurons.module import FusedLIF
 
 ENTRIES: dict[str, ModelEntry] = {entry.name: entry for entry in synobench_models.synobench_models()}
@@ -52,6 +52,8 @@ RESNET20 = 9 * (3 * 16 + 6 * 16 * 16 + 16 * 32 + 5 * 32 * 32 + 32 * 64 + 5 * 64 
         ("mlp-300-150-10", MNIST, {}, 784 * 300 + 300 + 300 * 150 + 150 + 150 * 10 + 10),
         ("mlp-300-150-10", MNIST, {"widths": "40/20", "bias": "false"}, 784 * 40 + 40 * 20 + 20 * 10),
         ("lenet5", MNIST, {}, 25 * 20 + 20 + 20 * 25 * 50 + 50 + 800 * 500 + 500 + 5000 + 10),
+        ("mlp-residual", MNIST, {}, 784 * 128 + 128 + 8 * (128 * 128 + 128) + 1280 + 10),
+        ("vgg5", CIFAR, {}, 27 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 128) + 352 + 5120 + 10),
         ("resnet20", CIFAR, {}, RESNET20 + 650),
         ("resnet20", CIFAR, {"shortcut": "conv"}, RESNET20 + 650 + 16 * 32 + 64 + 32 * 64 + 128),
         ("vgg16", CIFAR, {}, VGG16_CONVOLUTIONS + 5130),
@@ -63,6 +65,18 @@ RESNET20 = 9 * (3 * 16 + 6 * 16 * 16 + 16 * 32 + 5 * 32 * 32 + 32 * 64 + 5 * 64 
 )
 def test_parameters_counted_by_hand(name: str, shape: Any, overrides: dict[str, str], parameters: int) -> None:
     assert size(build(name, shape, **overrides)) == parameters
+
+
+def test_a_skip_adds_to_its_input_and_the_gain_scales_the_weights() -> None:
+    plain, skipped, strong = (build("mlp-residual", MNIST, **o) for o in ({"skip": "false"}, {}, {"gain": "1.5"}))
+    x = torch.randn(2, *MNIST)
+    first, inner = plain.get_submodule("fc1"), plain.get_submodule("fc2")
+    held = nn.functional.gelu(first(x.flatten(1)))
+    with torch.no_grad():
+        assert torch.allclose(plain.stages()[1](held), nn.functional.gelu(inner(held)))  # type: ignore[operator]
+        expected = held + nn.functional.gelu(skipped.get_submodule("fc2")(held)) / 10**0.5
+        assert torch.allclose(skipped.stages()[1](held), expected)  # type: ignore[operator]
+    assert torch.allclose(strong.get_parameter("fc3.weight"), 1.5 * plain.get_parameter("fc3.weight"))
 
 
 def test_citations_are_in_the_plugins_references() -> None:
@@ -85,7 +99,7 @@ SHAPES += [(name, TINY) for name in ("vgg16", "snn-vgg16", "resnet20")]
 @pytest.mark.parametrize("classes", [10, 7])
 @pytest.mark.parametrize(("name", "shape"), SHAPES)
 def test_shapes(name: str, shape: tuple[int, int, int], classes: int) -> None:
-    small = {"lenet5": 16, "vgg16": 32, "snn-vgg16": 32}.get(name, 0)
+    small = {"lenet5": 16, "vgg5": 16, "vgg16": 32, "snn-vgg16": 32}.get(name, 0)
     if shape[1] < small:
         with pytest.raises(BenchError, match=f"{name} needs images of at least {small}x{small}, not {shape[1]}x"):
             build(name, shape, classes)
@@ -176,8 +190,8 @@ def test_a_watched_module_is_called_as_itself() -> None:
 def test_odd_images_are_pooled_without_their_last_row() -> None:
     neuron, pool = FusedLIF(LIF(threshold=0.3)), nn.AvgPool2d(2)
     current = torch.randn(2, 3, 7, 6)
-    spikes = stages.fire_constant(neuron, current, 4, pool)
-    assert torch.equal(spikes, stages.over_time(pool, neuron(current.expand(4, *current.shape))))
+    spikes = temporal.fire_constant(neuron, current, 4, pool)
+    assert torch.equal(spikes, temporal.over_time(pool, neuron(current.expand(4, *current.shape))))
     assert spikes.shape == (4, 2, 3, 3, 3)
 
 
