@@ -17,6 +17,7 @@ def read(name: str) -> str:
 SUMMARIES = {
     "one-shot": "accuracy after pruning a trained network with no retraining, and what the pruning took",
     "quickstart": "everything, small, on the digits data that ships with the install",
+    "rules": "training rules side by side: accuracy, samples, time, and update norms by depth",
     "sparsity": "accuracy against sparsity and SynOps: train, prune, fine-tune within the same budget",
 }
 
