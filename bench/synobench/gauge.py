@@ -45,7 +45,7 @@ class Gauge:
         return bool(self._held)
 
     def weigh(self, session: Session, update: int) -> None:
-        """Measure |dW| / |W| of each tensor over one update, against the weights held before it."""
+        """Measure |dW| / |W| of each tensor over one update, counted from 0, against the weights held before it."""
         now = self._weights(session.model)
         self._norms.append((update, [_relative(now[name].detach(), before) for name, before in self._held.items()]))
         self._held = {}

@@ -123,7 +123,7 @@ class Phase:
     def _weigh(self, epoch: int, update: int) -> None:
         if self.gauge is not None and self.gauge.holding:
             with self.meter.aside():
-                self.gauge.weigh(self.session, epoch * self.session.updates + update)
+                self.gauge.weigh(self.session, epoch * self.session.updates + update - 1)
 
     def _look(self, epoch: int, update: int, seen: int) -> None:
         if self.gauge is None or self.validation is None or not self.gauge.due(self.session, epoch, update):

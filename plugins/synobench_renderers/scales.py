@@ -90,9 +90,9 @@ def plain_figures(values: Sequence[float]) -> Scale:
     return _linear(values, 0.1, "{:g}".format)
 
 
-def places(count: int) -> Scale:
-    """Return the axis of places counted from 1."""
-    return Scale(float, (tuple(map(float, range(1, count + 1))),), "{:g}".format)
+def places(first: int, last: int) -> Scale:
+    """Return the axis of places from the first to the last, counted by one."""
+    return Scale(float, (tuple(map(float, range(first, last + 1))),), "{:g}".format)
 
 
 def seconds(values: Sequence[float]) -> Scale:

@@ -53,10 +53,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Trace:
-    """One entry at one update: a place a column."""
+    """One entry at one update: a place a column, numbered from `first`."""
 
     name: str
     update: int
+    first: int
     places: tuple[Place, ...]
 
 
@@ -70,7 +71,7 @@ def _geometric(values: Sequence[float]) -> float:
 
 KINDS = {
     "updates": Kind("|dW| / |W|", "depth, input first", scales.factors, _geometric, "geometric means"),
-    "energy": Kind("energy", "inference, step by step", scales.factors, _geometric, "geometric means", broken=False),
+    "energy": Kind("energy", "sweeps of inference", scales.factors, _geometric, "geometric means", broken=False),
     "cosine": Kind("cosine", "depth, input first", scales.plain_figures, _mean, "means"),
 }
 """Name of a picture -> how it is drawn."""
@@ -98,7 +99,9 @@ def _trace(row: Row, table: str, kind: Kind) -> tuple[Trace, Trace] | None:
     wide = max((len(held["by"]) for held in tables), default=0)
     if not tables:
         return None
-    first, last = (Trace(row.label, tables[0]["at"][i], _places(tables, i, wide, kind)) for i in (0, -1))
+    name = str(tables[0]["by"][0])
+    start = int(name) if name.isdigit() else 1
+    first, last = (Trace(row.label, tables[0]["at"][i], start, _places(tables, i, wide, kind)) for i in (0, -1))
     return first, last
 
 
@@ -163,9 +166,10 @@ def _panel(
     sheet: Sheet, box: Box, traces: Sequence[Trace], up: tuple[Scale, tuple[float, float]], drawing: tuple[Kind, Styles]
 ) -> None:
     (scale, ends), (kind, looks) = up, drawing
-    wide = max(len(trace.places) for trace in traces)
-    across = 0.7, max(wide, 2) + 0.3
-    axis_across(sheet, box, scales.places(wide), across, kind.label)
+    first = min(trace.first for trace in traces)
+    last = max(trace.first + len(trace.places) - 1 for trace in traces)
+    across = first - 0.3, max(last, first + 1) + 0.3
+    axis_across(sheet, box, scales.places(first, last), across, kind.label)
     axis_up(sheet, box, scale, ends, kind.name)
     to_x, to_y = placed(across, box.left, box.right), placed(ends, box.bottom, box.top)
     for trace in traces:
@@ -182,13 +186,13 @@ def _panel(
 def _spots(
     trace: Trace, to_x: Callable[[float], float], to_y: Callable[[float], float]
 ) -> Iterator[tuple[float, tuple[float, float, float]]]:
-    for i, place in enumerate(trace.places, start=1):
+    for i, place in enumerate(trace.places, start=trace.first):
         if place.span:
             yield to_x(i), _moved(place.span, to_y)
 
 
 def _crosses(sheet: Sheet, box: Box, trace: Trace, look: Style, to_x: Callable[[float], float]) -> None:
-    for i, place in enumerate(trace.places, start=1):
+    for i, place in enumerate(trace.places, start=trace.first):
         if place.broken:
             sheet.mark((to_x(i), box.top), "x", 6.0, look.colour, look.colour)
 

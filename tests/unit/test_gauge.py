@@ -94,7 +94,7 @@ def test_update_norms_are_those_of_the_first_update_of_each_epoch() -> None:
     found = told(run)
     assert found["train/update-norm"] == {
         "by": ["1.weight", "2.weight"],
-        "at": [1, 17, 33],
+        "at": [0, 16, 32],
         "values": [[pytest.approx(0.1, rel=1e-4), pytest.approx(0.2, rel=1e-4)]] * 3,
     }
     assert found["train/largest-update"] == found["train/update-norm"]["values"][0][1]
@@ -128,7 +128,7 @@ def test_of_many_epochs_and_tensors_a_few_are_spread_evenly_with_both_ends() -> 
     run.run()
     norms = told(run)["train/update-norm"]
     assert len(norms["at"]) == EPOCHS
-    assert (norms["at"][0], norms["at"][-1]) == (1, 19 * 16 + 1)
+    assert (norms["at"][0], norms["at"][-1]) == (0, 19 * 16)
     assert len(norms["by"]) == TENSORS
     assert (norms["by"][0], norms["by"][-1]) == ("1.weight", "60.weight")
     assert spread(3, 8) == [0, 1, 2]
@@ -182,7 +182,7 @@ def test_a_checkpoint_of_an_older_bench_leaves_a_gap() -> None:
     del saved[1]["gauge"]
     resumed = phase(net(), Scaling())
     resumed.run(saved[1])
-    assert told(resumed)["train/update-norm"]["at"] == [17, 33]
+    assert told(resumed)["train/update-norm"]["at"] == [16, 32]
     assert "train/validation" not in told(resumed)
 
 
