@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -151,7 +152,7 @@ def make_row(
     unpaired = tuple(run.seed for run in runs if run.seed in dense and not same_parent(run, dense[run.seed]))
     own, base = _headline(runs, counter, headlines), _headline(control, counter, headlines)
     return Row(
-        **{f.name: getattr(naming, f.name) for f in dataclasses.fields(naming)},
+        **vars(naming),
         runs=tuple(runs),
         missing=tuple(sorted(set(planned) - {run.seed for run in runs})),
         accuracy=over(runs, lambda run: run.top1.accuracy),
@@ -201,8 +202,14 @@ def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
 
 
 def _known(values: Iterable[float | None]) -> Estimate | None:
-    held = [value for value in values if value is not None]
-    return interval(held) if held else None
+    held = tuple([value for value in values if value is not None])
+    return _interval(held) if held else None
+
+
+@functools.lru_cache(maxsize=2**12)
+def _interval(values: tuple[float, ...]) -> Estimate:
+    """Return the estimate of some values: passes and sizes are the same in row after row."""
+    return interval(values)
 
 
 def cannot_vary(runs: Sequence[Run]) -> bool:
@@ -249,21 +256,21 @@ def _headline(runs: Iterable[Run], counter: str, headlines: Mapping[str, str]) -
 
 
 def _columns(runs: Sequence[Run]) -> dict[str, Estimate | None]:
-    counted: dict[tuple[str, str], list[float | None]] = {}
-    for run in runs:
-        for name, columns in run.counts.items():
-            for column, value in columns.items():
-                counted.setdefault((name, column), []).append(value)
     measured = {name for run in runs for name in run.metrics}
-    found = {f"{name}.{column}": _known(counted[name, column]) for name, column in sorted(counted)}
-    return found | {name: _known(run.metrics[name] for run in runs) for name in sorted(measured)}
+    counted = {name for run in runs for name in run.counts}
+    found: dict[str, Estimate | None] = {}
+    for name in sorted(counted):
+        told = [run.counts[name] for run in runs]
+        for column in sorted({column for columns in told for column in columns}):
+            found[f"{name}.{column}"] = _known([columns.get(column) for columns in told])
+    return found | {name: _known([run.metrics[name] for run in runs]) for name in sorted(measured)}
 
 
 def _cost(runs: Sequence[Run], phase: str) -> dict[str, Estimate | None]:
     spent = [run.cost[phase] for run in runs]
-    return {item: _known(cost[item] for cost in spent) for item in COST if item != "seconds"}
+    return {item: _known([cost[item] for cost in spent]) for item in COST if item != "seconds"}
 
 
 def _seconds(runs: Sequence[Run], machine: str) -> dict[str, Estimate | None]:
     here = [run for run in runs if run.machine == machine]
-    return {phase: _known(run.cost[phase]["seconds"] for run in here) for phase in PHASES}
+    return {phase: _known([run.cost[phase]["seconds"] for run in here]) for phase in PHASES}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
+import marshal
 import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from synobench.errors import BenchError
@@ -99,7 +99,7 @@ class Run:
     outputs: int | None = None
     joined: bool | None = None
 
-    @property
+    @cached_property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.inputs["seed"])
@@ -121,9 +121,25 @@ def need(record: Mapping[str, Json], path: str, kind: type | tuple[type, ...] = 
         if not isinstance(value, _MAPPINGS) or part not in value:
             raise BenchError(f"record {_name(record)} lacks {path!r}")
         value = value[part]
+    return value if type(value) is kind else _of_kind(value, kind, record, path)
+
+
+def _of_kind(value: Any, kind: type | tuple[type, ...], record: Mapping[str, Json], path: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
         raise BenchError(f"record {_name(record)} holds {_short(value)} as {path!r}")
     return value
+
+
+def _part(record: Mapping[str, Json], path: str, names: tuple[str, ...], kind: type) -> list[Any]:
+    """Return some fields of one part of a record, as `need` does one by one."""
+    held: Any = record
+    for part in _split(path):
+        held = held.get(part) if type(held) is dict else None
+    if type(held) is dict:
+        found = [held.get(name) for name in names]
+        if all(type(value) is kind for value in found):
+            return found
+    return [need(record, f"{path}.{name}", kind) for name in names]
 
 
 @cache
@@ -137,16 +153,16 @@ def read_score(record: Mapping[str, Json], path: str) -> Score:
     Raises:
         BenchError: a field is missing, the mask does not fit the number of images, or the stored hits are not its ones.
     """
-    total, told = need(record, f"{path}.total", int), need(record, f"{path}.hits", int)
+    total, told = _part(record, path, ("total", "hits"), int)
     text = need(record, f"{path}.mask", str)
     try:
-        mask = base64.b64decode(text, validate=True)
+        mask = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise BenchError(f"record {_name(record)}: {path}.mask is not base64") from None
     if total < 1 or len(mask) != (total + 7) // 8:
         raise BenchError(f"record {_name(record)}: {path}.mask has {len(mask)} bytes for {total} images")
     bits = int.from_bytes(mask, "big")
-    if bits & ((1 << (8 * len(mask) - total)) - 1):
+    if mask[-1] & ((1 << (8 * len(mask) - total)) - 1):
         raise BenchError(f"record {_name(record)}: {path}.mask has ones beyond its {total} images")
     if bits.bit_count() != told:
         raise BenchError(f"record {_name(record)}: {path}.hits says {told}, its mask holds {bits.bit_count()}")
@@ -159,12 +175,12 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     Raises:
         BenchError: a field is missing, or the figures contradict each other.
     """
-    sizes = {name: need(record, f"outcome.sparsity.{name}", int) for name in _SIZES}
+    sizes = dict(zip(_SIZES, _part(record, "outcome.sparsity", _SIZES, int), strict=True))
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
-        if any(not isinstance(layer, _MAPPINGS) or type(layer.get(part)) is not int for layer in layers):
+        if not all(isinstance(layer, _MAPPINGS) and type(layer.get(part)) is int for layer in layers):
             raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
-        if (told := sum(layer[part] for layer in layers)) != sizes[name]:
+        if (told := sum([layer[part] for layer in layers])) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
     removed = sizes["prunable"] - sizes["kept"]
     if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
@@ -179,15 +195,15 @@ class Parts:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[object, str], Any] = {}
+        self._held: dict[tuple[object, str | bytes], Any] = {}
 
     def one(self, part: Any) -> Any:
         """Return the first part that reads the same."""
-        return self._held.setdefault((None, repr(part)), part)
+        return self._held.setdefault((None, _spelled(part)), part)
 
     def made(self, make: Callable[[Any], Any], part: Any) -> Any:
         """Return what is made of a part, once for all that read the same."""
-        place = make, repr(part)
+        place = make, _spelled(part)
         if place not in self._held:
             self._held[place] = make(part)
         return self._held[place]
@@ -195,6 +211,14 @@ class Parts:
     def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
         """Return inputs with their parts held once."""
         return {sys.intern(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
+
+
+def _spelled(part: Any) -> str | bytes:
+    """Return what tells plain data from any other, the kinds of its numbers and the order of its names too."""
+    try:
+        return marshal.dumps(part, 2)  # quicker than a text; the later versions spell by identity
+    except ValueError:
+        return repr(part)
 
 
 def read_run(
@@ -245,11 +269,15 @@ def read_run(
 
 def finite(value: Json) -> float | None:
     """Return a finite number as a float, and None for all else: what is not measured is a gap."""
-    if type(value) is float:
+    kind = type(value)
+    if kind is float:
         return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if kind is bool or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def machine_text(device: Mapping[str, Json]) -> str:
