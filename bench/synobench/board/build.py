@@ -6,11 +6,10 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from synobench.board import labels
@@ -18,13 +17,13 @@ from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
-from synobench.board.rows import FEWEST, Naming, Row, is_control, make_row, ranked
+from synobench.board.rows import FEWEST, Counting, Naming, Row, is_control, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
-from synobench.board.twins import own_rows, places_of, with_twins
-from synobench.board.verdicts import Power, judged, powers
+from synobench.board.twins import Place, Twins, own_rows, places_of
+from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest
 from synobench.protocol import Published
-from synobench.stats import sampling_error, smallest_difference
+from synobench.stats import Estimate, sampling_error, smallest_difference
 from synobench.twins import allocation_of
 
 Json = Any
@@ -61,35 +60,74 @@ class SuiteFacts:
 
 @dataclass(frozen=True)
 class Network:
-    """One data set with one model.
+    """One data set with one model. What is said of its rows together is computed when it is first asked for.
 
     Args:
         dataset, model: labels; `detail` tells the model in full.
         rows: the control first, then target by target, in order of rank; what is not ranked comes last in its target.
-        images: number of test images.
-        sampling: half-width of the 95 % interval that the finite test set alone gives an accuracy, at the control's.
-        smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, at the
-            median spread of its ranked entries; None where that is not known.
-        caveats: what the ledgers say of their own figures, operations that nobody counts among them.
         published: figures of others on it, as the suite tells them; they are never ranked.
-        reference: the label of the reference entry, where it has runs here.
-        power: what the comparisons with the reference and with the control could have seen.
-        curves: the label of an entry -> its accuracy over all targets.
+        counting: which figure is the SynOps.
+        several: whether the board has targets of several kinds.
+        images: number of test images.
     """
 
     dataset: str
     model: str
     detail: str
     rows: tuple[Row, ...]
+    published: tuple[Published, ...]
+    counting: Counting
+    several: bool
     images: int | None
-    sampling: float | None
-    smallest: float | None
-    pairs: int | None
-    caveats: tuple[str, ...] = ()
-    published: tuple[Published, ...] = ()
-    reference: str | None = None
-    power: tuple[Power, ...] = ()
-    curves: Mapping[str, CurveSummary] = field(default_factory=dict)
+
+    @cached_property
+    def sampling(self) -> float | None:
+        """Half-width of the 95 % interval that the finite test set alone gives an accuracy, at the control's."""
+        dense = next((row.accuracy for row in self.rows if row.control and row.accuracy), None)
+        return sampling_error(dense.mean, self.images) if dense and self.images else None
+
+    @cached_property
+    def smallest(self) -> float | None:
+        """The difference to the control that a paired test of `pairs` seeds finds four times in five.
+
+        At the median spread of its ranked entries; None where that is not known.
+        """
+        spread = statistics.median(gap.sd for gap in self._gaps if gap.sd is not None) if self._gaps else None
+        return smallest_difference(spread, self.pairs) if spread is not None and self.pairs else None
+
+    @cached_property
+    def pairs(self) -> int | None:
+        """The fewest seeds paired with the control."""
+        return min((gap.n for gap in self._gaps), default=None)
+
+    @cached_property
+    def _gaps(self) -> list[Estimate]:
+        held = (row.difference for row in self.rows if not row.control)
+        return [gap for gap in held if gap and gap.n >= FEWEST]
+
+    @cached_property
+    def caveats(self) -> tuple[str, ...]:
+        """What the ledgers say of their own figures, operations that nobody counts among them."""
+        return tuple(sorted({caveat for told in {run.caveats for run in self._runs} for caveat in told}))
+
+    @cached_property
+    def reference(self) -> str | None:
+        """The label of the reference entry, where it has runs here."""
+        return next((row.entry for row in self.rows if row.reference and row.runs), None)
+
+    @cached_property
+    def power(self) -> tuple[Power, ...]:
+        """What the comparisons with the reference and with the control could have seen."""
+        return powers(self.rows)
+
+    @cached_property
+    def curves(self) -> Mapping[str, CurveSummary]:
+        """The label of an entry -> its accuracy over all targets."""
+        return summaries(self.rows, self.counting.counter, self.counting.headlines, several=self.several)
+
+    @property
+    def _runs(self) -> Iterator[Run]:
+        return (run for row in self.rows for run in row.runs)
 
     @property
     def label(self) -> str:
@@ -106,10 +144,10 @@ class Network:
         """The rows below the line: without seeds enough to be ranked."""
         return tuple(row for row in self.rows if not row.control and row.rank is None)
 
-    @functools.cached_property
+    @cached_property
     def machines(self) -> tuple[str, ...]:
         """The machines that its runs ran on."""
-        return tuple(sorted({run.machine for row in self.rows for run in row.runs}))
+        return tuple(sorted({run.machine for run in self._runs}))
 
 
 @dataclass(frozen=True)
@@ -157,13 +195,13 @@ class Board:
     across: Standing | None = None
     checklists: tuple[Checklist, ...] = ()
 
-    @functools.cached_property
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
         """Every run in a row of the board, sorted by key."""
         held = (run for network in self.networks for row in network.rows for run in row.runs)
         return tuple(sorted(held, key=lambda run: run.key))
 
-    @property
+    @cached_property
     def twins(self) -> tuple[Run, ...]:
         """The runs that stand behind rows as their twins, each once, sorted by key."""
         rows = [row for network in self.networks for row in network.rows]
@@ -203,18 +241,14 @@ def build_board(
     every = [read_run(r, counters, metrics or {}, read_ledger or _ledger, parts) for r in here.done(records)]
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
-    networks = _networks(own_rows(runs, suite.plan), suite)
-    twins = places_of(runs)
-    networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, twins))) for network in networks]
-    networks = _with_curves(networks, suite)
+    networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
-    names = {column for network in networks for row in network.rows for column in row.columns}
     return Board(
         suite=suite,
         networks=tuple(networks),
         failures=tuple(_failures(here.failed, {run.key for run in every})),
         machines=tuple(_machines(runs)),
-        columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
+        columns=tuple(sorted(_columns(networks), key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=stand((network.label, network.dataset, network.curves) for network in networks),
         checklists=grade(networks),
@@ -233,8 +267,17 @@ def _notes(others: int, superseded: int, alone: int) -> list[str]:
     return [f"{count} {what} left out" for what, count in told.items() if count]
 
 
-def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
-    """Group runs and plan by network, name everything once for the whole board, and compute each network."""
+def _columns(networks: Iterable[Network]) -> set[str]:
+    """Return the names of all further columns: of counters, and of metrics."""
+    runs = [run for network in networks for row in network.rows for run in row.runs]
+    counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
+    measured = {tuple(run.metrics) for run in runs}
+    held = {f"{name}.{column}" for name, *columns in counted for column in columns}
+    return held | {name for names in measured for name in names}
+
+
+def _networks(runs: Sequence[Run], twins: Mapping[Place, Run], suite: SuiteFacts) -> list[Network]:
+    """Group runs and plan by network, and name everything once for the whole board."""
     cells: list[Cell] = [*((run.inputs, run) for run in runs), *((inputs, None) for inputs in suite.plan)]
     texts = labels.Texts()
     groups: dict[tuple[str, ...], Group] = {}
@@ -247,19 +290,14 @@ def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
     told: dict[tuple[str, ...], list[Published]] = {}
     for inputs, figure in suite.published:
         told.setdefault(_place(inputs, texts), []).append(figure)
-    made = [
-        _network(datasets[place[0]], models[place[1]], group, _rows(group, entries, suite), told.get(place, ()))
-        for place, group in groups.items()
-    ]
+    several = len({kind for inputs in firsts if (kind := kind_of(inputs["target"]))}) > 1
+    counting = Counting(suite.counter, suite.headlines)
+    made = []
+    for place, group in groups.items():
+        names = datasets[place[0]], models[place[1]]
+        rows = _rows(group, entries, suite.reference, counting, Twins(twins))
+        made.append(_network(names, group, rows, told.get(place, ()), (counting, several)))
     return sorted(made, key=lambda network: (network.dataset, network.model))
-
-
-def _with_curves(networks: Sequence[Network], suite: SuiteFacts) -> list[Network]:
-    several = len({kind for network in networks for row in network.rows if (kind := kind_of(row.target))}) > 1
-    return [
-        replace(network, curves=summaries(network.rows, suite.counter, suite.headlines, several=several))
-        for network in networks
-    ]
 
 
 def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
@@ -267,17 +305,45 @@ def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
     return texts.of(inputs["dataset"]), texts.of(inputs["model"])
 
 
-def _rows(places: Group, entries: Mapping[str, str], suite: SuiteFacts) -> list[Row]:
+def _rows(
+    group: Group, entries: Mapping[str, str], reference: Inputs | None, counting: Counting, twins: Twins
+) -> list[Row]:
     """Return a network's rows: the control first, then target by target, by rank."""
-    settings = labels.setting_labels(labels.setting_of(held[0][0]) for held in places.values())
-    dense = {place[0]: _once(group) for place, group in places.items() if is_control(group[0][0])}
-    targets: dict[str, list[Row]] = {}
-    for (setting, target, pruner), group in places.items():
-        naming = _naming(group[0][0], entries[pruner], settings[setting], suite.reference)
-        seeds = [int(inputs["seed"]) for inputs, run in group if run is None]
-        row = make_row(naming, _once(group), dense.get(setting, []), seeds, suite.headlines, suite.counter)
-        targets.setdefault(target, []).append(row)
-    return judged(sorted((row for rows in targets.values() for row in ranked(rows)), key=_order))
+    settings = labels.setting_labels(labels.setting_of(held[0][0]) for held in group.values())
+    runs = {place: tuple(_once(held)) for place, held in group.items()}
+    dense = {place[0]: runs[place] for place, held in group.items() if is_control(held[0][0])}
+    ranks, court = _ranks(group, runs), Court()
+    rows = []
+    for place, held in group.items():
+        naming = _naming(held[0][0], entries[place[2]], settings[place[0]], reference)
+        planned = {int(inputs["seed"]) for inputs, run in held if run is None}
+        row = Row(
+            naming=naming,
+            runs=runs[place],
+            missing=tuple(sorted(planned - {run.seed for run in runs[place]})),
+            dense=dense.get(place[0], ()),
+            counting=counting,
+            judge=court,
+            rank=ranks.get(place),
+            twins=twins.of(f"{naming.label}, {naming.target_label}", runs[place]),
+        )
+        rows.append(row)
+    rows.sort(key=_order)
+    court.sit(rows)
+    return rows
+
+
+def _ranks(group: Group, runs: Mapping[tuple[str, ...], Sequence[Run]]) -> dict[tuple[str, ...], int | None]:
+    """Return the place of each row within its target, over all settings; the control has none."""
+    targets: dict[str, list[tuple[str, ...]]] = {}
+    for place, held in group.items():
+        if not is_control(held[0][0]):
+            targets.setdefault(place[1], []).append(place)
+    found: dict[tuple[str, ...], int | None] = {}
+    for held_places in targets.values():
+        ranked = places([runs[place] for place in held_places])
+        found |= dict(zip(held_places, ranked, strict=True))
+    return found
 
 
 def _naming(inputs: Inputs, entry: str, setting: str, reference: Inputs | None) -> Naming:
@@ -299,28 +365,26 @@ def _order(row: Row) -> tuple[Any, ...]:
     return not row.control, labels.target_order(row.target), row.rank is None, row.rank or 0, row.label, row.detail
 
 
-def _network(dataset: str, model: str, group: Group, rows: Sequence[Row], published: Iterable[Published]) -> Network:
-    runs = [run for row in rows for run in row.runs]
-    totals = sorted({run.top1.total for run in runs})
+def _network(
+    names: tuple[str, str],
+    group: Group,
+    rows: Sequence[Row],
+    published: Iterable[Published],
+    told: tuple[Counting, bool],
+) -> Network:
+    (dataset, model), label = names, " / ".join(names)
+    totals = sorted({run.top1.total for row in rows for run in row.runs})
     if len(totals) > 1:
-        raise BenchError(f"records of {dataset} / {model} were judged on {totals[0]} and on {totals[-1]} test images")
-    dense = next((row.accuracy for row in rows if row.control and row.accuracy), None)
-    gaps = [row.difference for row in rows if not row.control and row.difference and row.difference.n >= FEWEST]
-    spread = statistics.median(gap.sd for gap in gaps if gap.sd is not None) if gaps else None
-    pairs = min((gap.n for gap in gaps), default=None)
+        raise BenchError(f"records of {label} were judged on {totals[0]} and on {totals[-1]} test images")
     return Network(
         dataset=dataset,
         model=model,
         detail=labels.full_text(next(iter(group.values()))[0][0]["model"]),
         rows=tuple(rows),
+        published=tuple(replace(figure, network=label) for figure in published),
+        counting=told[0],
+        several=told[1],
         images=totals[0] if totals else None,
-        sampling=sampling_error(dense.mean, totals[0]) if dense else None,
-        smallest=smallest_difference(spread, pairs) if spread is not None and pairs else None,
-        pairs=pairs,
-        caveats=tuple(sorted({caveat for run in runs for caveat in run.caveats})),
-        published=tuple(replace(figure, network=f"{dataset} / {model}") for figure in published),
-        reference=next((row.entry for row in rows if row.reference and row.runs), None),
-        power=powers(rows),
     )
 
 
