@@ -101,11 +101,14 @@ def read_json(path: Path) -> Record:
     Raises:
         BenchError: the file is no JSON object, or comes from a newer bench.
     """
+    return read_bytes(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise _unreadable(str(path), error) from None
-    return read_bytes(content, str(path))
 
 
 def read_bytes(content: bytes, name: str) -> Record:
@@ -117,6 +120,20 @@ def read_bytes(content: bytes, name: str) -> Record:
     if not isinstance(value, dict):
         raise BenchError(f"{name} holds a {type(value).__name__}, not a JSON object")
     return migrate(value, name)
+
+
+def loads(content: bytes) -> Any:
+    """Return what `plainly` wrote."""
+    return json.loads(content) if orjson is None else orjson.loads(content)
+
+
+def plainly(value: Any) -> bytes:
+    """Return JSON on one line, of numbers that are finite and of 64 bits at most.
+
+    Raises:
+        TypeError: `value` is not plain data.
+    """
+    return json.dumps(value).encode() if orjson is None else orjson.dumps(value)
 
 
 def _parsed(content: bytes) -> Any:
@@ -222,6 +239,15 @@ class Store:
     def paths(self, suite: str) -> list[Path]:
         """Return the files of a suite's records, sorted by key."""
         return sorted((self.root / "records" / suite).glob("??/*.json"))
+
+    def contents(self, suite: str) -> Iterator[tuple[str, bytes]]:
+        """Read the files of a suite's records, sorted by key: the name and the bytes of each.
+
+        Raises:
+            BenchError: one cannot be read.
+        """
+        for path in self.paths(suite):
+            yield str(path), _content(path)
 
     def records(self, suite: str) -> Iterator[Record]:
         """Read a suite's records, sorted by key.

@@ -62,7 +62,7 @@ def _lines(board: Board) -> Iterator[str]:
     elif any(row.synops for network in board.networks for row in network.rows):
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
     for network in board.networks:
-        yield from _network(network, board)
+        yield board.once("markdown", [network], functools.partial(_section_of, network, board))
     yield from _section("## Across networks", prose.across(board))
     for table in across_tables(board):
         yield from _titled(table)
@@ -73,6 +73,10 @@ def _lines(board: Board) -> Iterator[str]:
     yield from _section("## Entries in full", [f"{label}: {full}" for label, full in prose.entries(board)])
     yield from _section("## Machines", prose.machines(board))
     yield from ("## Build it again", "", "```console", f"$ {plain(prose.command(board))}", "```")
+
+
+def _section_of(network: Network, board: Board) -> str:
+    return "\n".join(_network(network, board))
 
 
 def _network(network: Network, board: Board) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from synobench.board import Board, Network
@@ -33,17 +34,33 @@ _FLIP, _CHANCE = ("p", "floor"), ("probability", "low", "high")
 
 def board_csv(board: Board) -> str:
     """Return one row an entry, data set, network and target, over seeds."""
-    rows = [_row(board, network, row) for network in board.networks for row in network.rows]
-    return _csv(_row_heads(board), rows)
+    heads = _row_heads(board)
+    parts = [
+        board.once("board.csv", [network], partial(_lines, heads, partial(_rows, board, network)))
+        for network in board.networks
+    ]
+    return _csv(heads, parts)
 
 
 def runs_csv(board: Board) -> str:
     """Return one row a record, a twin's behind those of the first row that it stands behind."""
-    held = {run.key: (row, run) for network in board.networks for row in network.rows for run in row.behind}
-    places = {id(row): _place(board, network, row) for network in board.networks for row in network.rows}
-    counted = _columns(board)
-    rows = [_run(board, counted, places[id(row)], row, run) for row, run in held.values()]
-    return _csv(_run_heads(board), rows)
+    heads = _run_heads(board)
+    parts = [
+        board.once("runs.csv", [network], partial(_lines, heads, partial(_runs, board, network)))
+        for network in board.networks
+    ]
+    return _csv(heads, parts)
+
+
+def _rows(board: Board, network: Network) -> list[list[Cell]]:
+    return [_row(board, network, row) for row in network.rows]
+
+
+def _runs(board: Board, network: Network) -> list[list[Cell]]:
+    held = {run.key: (row, run) for row in network.rows for run in row.behind}
+    places = {id(row): _place(board, network, row) for row in network.rows}
+    counted = _columns(board, network)
+    return [_run(board, counted, places[id(row)], row, run) for row, run in held.values()]
 
 
 def _row_heads(board: Board) -> list[str]:
@@ -128,9 +145,9 @@ def _run(board: Board, counted: Iterable[tuple[str, str]], place: Sequence[Cell]
     ]
 
 
-def _columns(board: Board) -> list[tuple[str, str]]:
+def _columns(board: Board, network: Network) -> list[tuple[str, str]]:
     """Return counter and column behind each further column; a metric's stands without a counter."""
-    runs = [run for network in board.networks for row in network.rows for run in row.behind]
+    runs = [run for row in network.rows for run in row.behind]
     counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
     places = {f"{name}.{column}": (name, column) for name, *columns in counted for column in columns}
     measured = {name for run in runs for name in run.metrics}
@@ -186,12 +203,17 @@ def _quoted(text: str) -> str:
     return out.getvalue().removesuffix(",\n")
 
 
-def _csv(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Return a table; of two columns of one name the first has the place and the last the cells."""
+def _csv(heads: Sequence[str], parts: Sequence[str]) -> str:
+    """Return a table of lines; one without any has no heads."""
+    told = "".join(parts)
+    return ",".join(map(_quoted, dict.fromkeys(heads) if told else ())) + "\n" + told
+
+
+def _lines(heads: Sequence[str], made: Callable[[], Sequence[Sequence[Cell]]]) -> str:
+    """Return rows as lines; of two columns of one name the first has the place and the last the cells."""
     places = {head: i for i, head in enumerate(heads)}
     twice = len(places) < len(heads)
-    told = [_line([row[i] for i in places.values()] if twice else row) for row in rows]
-    return "\n".join([",".join(map(_quoted, places if rows else ())), *told, ""])
+    return "".join([_line([row[i] for i in places.values()] if twice else row) + "\n" for row in made()])
 
 
 def _line(cells: Sequence[Cell]) -> str:

@@ -6,6 +6,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,11 @@ from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.rows import FEWEST, Counting, Naming, Row, is_control, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
+from synobench.board.shelf import Shelf
 from synobench.board.twins import Place, Twins, own_rows, places_of
 from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest
+from synobench.kept import Kept
 from synobench.protocol import Published
 from synobench.stats import Estimate, sampling_error, smallest_difference
 from synobench.twins import allocation_of
@@ -125,6 +128,19 @@ class Network:
         """The label of an entry -> its accuracy over all targets."""
         return summaries(self.rows, self.counting.counter, self.counting.headlines, several=self.several)
 
+    @cached_property
+    def mark(self) -> bytes | None:
+        """What tells it from every other network, whatever it is made of; None where that is not known."""
+        told = hashlib.sha256(repr((self.dataset, self.model, self.detail, self.published, self.several)).encode())
+        for row in self.rows:
+            marks = [run.mark for run in (*row.behind, *row.dense)]
+            if not all(marks):
+                return None
+            kinds = [(kind, len(twin.pairs), twin.missing) for kind, twin in row.twins.items()]
+            told.update(repr((row.naming, len(row.runs), row.missing, row.rank, kinds)).encode(errors="surrogatepass"))
+            told.update(b"".join(marks))
+        return told.digest()
+
     @property
     def _runs(self) -> Iterator[Run]:
         return (run for row in self.rows for run in row.runs)
@@ -184,6 +200,7 @@ class Board:
         notes: what was left out, and why.
         across: its entries across networks; None where these are too few for any test.
         checklists: each entry graded by Blalock et al. 2020, sorted by entry.
+        kept: what was made before, for `once`; None where nothing is kept.
     """
 
     suite: SuiteFacts
@@ -194,6 +211,25 @@ class Board:
     notes: tuple[str, ...]
     across: Standing | None = None
     checklists: tuple[Checklist, ...] = ()
+    kept: Kept | None = field(default=None, repr=False, compare=False)
+
+    def once(self, name: str, networks: Sequence[Network], make: Callable[[], str], *beside: object) -> str:
+        """Return a text that `make` makes of networks, or the one that was kept of the same networks before.
+
+        It may depend on nothing else but the facts of the suite, the columns of the board and the sources of the plugin
+        and of the bench.
+
+        Args:
+            name: of the text, the maker's own.
+            networks: of this board.
+            make: writes it.
+            beside: what else it depends on, as plain data.
+        """
+        marks = [network.mark for network in networks]
+        if self.kept is None or None in marks:
+            return make()
+        told = (name, self.suite, self.columns, beside)
+        return self.kept.text(self.kept.key(repr(told), *(mark or b"" for mark in marks)), make)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -217,7 +253,7 @@ class Board:
 
 def build_board(
     suite: SuiteFacts,
-    records: Iterable[Mapping[str, Json]],
+    records: Iterable[Mapping[str, Json]] | Shelf,
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric] | None = None,
     read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
@@ -226,7 +262,7 @@ def build_board(
 
     Args:
         suite: the facts of the suite.
-        records: ``ok`` records and failures, as plain data.
+        records: ``ok`` records and failures, as plain data or on a shelf.
         counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
         metrics: name -> function of a record.
         read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
@@ -237,8 +273,12 @@ def build_board(
     if suite.counter not in counters:
         raise BenchError(f"suite {suite.name} counts with {suite.counter!r}{nearest(suite.counter, counters)}")
     parts, here = Parts(), OfSuite(suite.name, suite.version)
+
+    def read(record: Mapping[str, Json], mark: bytes = b"") -> Run:
+        return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
+
     # One record is held at a time: thousands of them take more memory than a board may.
-    every = [read_run(r, counters, metrics or {}, read_ledger or _ledger, parts) for r in here.done(records)]
+    every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
@@ -252,6 +292,7 @@ def build_board(
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=stand((network.label, network.dataset, network.curves) for network in networks),
         checklists=grade(networks),
+        kept=records.kept if isinstance(records, Shelf) else None,
     )
 
 
@@ -309,7 +350,8 @@ def _rows(
     group: Group, entries: Mapping[str, str], reference: Inputs | None, counting: Counting, twins: Twins
 ) -> list[Row]:
     """Return a network's rows: the control first, then target by target, by rank."""
-    settings = labels.setting_labels(labels.setting_of(held[0][0]) for held in group.values())
+    around = {place[0]: held[0][0] for place, held in group.items()}
+    settings = labels.setting_labels(map(labels.setting_of, around.values()))
     runs = {place: tuple(_once(held)) for place, held in group.items()}
     dense = {place[0]: runs[place] for place, held in group.items() if is_control(held[0][0])}
     ranks, court = _ranks(group, runs), Court()

@@ -74,6 +74,7 @@ class Run:
         outputs: neurons of the last layer of the ledger, or None.
         joined: whether a layer of the ledger is fed by several others, as behind a skip connection; None where it is
             not told.
+        mark: tells it from every other run, where it was read from a file: of the bytes of its record.
     """
 
     key: str
@@ -98,6 +99,7 @@ class Run:
     libraries: Mapping[str, str] = field(default_factory=dict)
     outputs: int | None = None
     joined: bool | None = None
+    mark: bytes = field(default=b"", repr=False, compare=False)
 
     @cached_property
     def seed(self) -> int:
@@ -227,6 +229,7 @@ def read_run(
     metrics: Mapping[str, Metric],
     read_ledger: Callable[[Mapping[str, Json]], Any],
     parts: Parts | None = None,
+    mark: bytes = b"",
 ) -> Run:
     """Read an ``ok`` record, and apply the counters and metrics to it.
 
@@ -236,6 +239,7 @@ def read_run(
         metrics: name -> function of the record.
         read_ledger: makes of the record's ledger what counters take.
         parts: holds what the runs of a board have in common.
+        mark: tells the record from every other.
 
     Raises:
         BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
@@ -262,6 +266,7 @@ def read_run(
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
         libraries=parts.made(_versions, provenance.get("libraries") or {}),
+        mark=mark,
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
