@@ -88,17 +88,34 @@ def _counting(counters: Iterable[str], metrics: Iterable[str]) -> list[tuple[str
     return [*(("counter", parse_spec(spec)[0]) for spec in counters), *(("metric", name) for name in metrics)]
 
 
-def kept_below(cache: Path, suite: Suite, registry: Registry, root: Path) -> Kept:
-    """Return what was computed for a suite's board before, below a cache folder.
+@contextlib.contextmanager
+def keeping(cache: Path | None, suite: Suite, registry: Registry, root: Path) -> Iterator[Kept | None]:
+    """Lend what was computed for a suite's board before, below a cache folder, and keep what is new.
 
-    It depends on the sources of the bench and of every plugin that is loaded, and on the versions of the libraries.
+    It depends on the sources of the bench and of every plugin that is loaded, and on the versions of the libraries;
+    None where these are not known, or without a folder.
     """
-    origins = {origin.module: origin.version for origin in registry.origins}
-    sources = {module: (version, source_digest(module)) for module, version in sorted(origins.items())}
-    libraries = [(name, importlib.metadata.version(name)) for name in LIBRARIES]
-    salt = repr((source_digest("synobench"), sources, libraries, sys.version))
+    salt = _salt(registry) if cache else None
+    if cache is None or salt is None:
+        yield None
+        return
     place = hashlib.sha256(str(root.resolve()).encode(errors="surrogatepass")).hexdigest()[:12]
-    return Kept(cache / "boards" / f"{slug(suite.name)}-{place}.sqlite", salt)
+    kept = Kept(cache / "boards" / f"{slug(suite.name)}-{place}.sqlite", salt)
+    try:
+        yield kept
+        kept.save()
+    finally:
+        kept.close()
+
+
+def _salt(registry: Registry) -> str | None:
+    modules = {(origin.module, origin.version) for origin in registry.origins}
+    try:
+        sources = [(*module, source_digest(module[0])) for module in sorted(modules)]
+        libraries = [(name, importlib.metadata.version(name)) for name in LIBRARIES]
+        return repr((source_digest("synobench"), sources, libraries, sys.version))
+    except (BenchError, OSError, importlib.metadata.PackageNotFoundError):
+        return None
 
 
 def _plan(suite: Suite, registry: Registry) -> list[Cell]:
