@@ -93,8 +93,10 @@ class Kept:
         if fresh and self._writes and self._file is not None:
             try:
                 self._file.executemany(_PUT, ((key, _digest(data), data) for key, data in fresh.items()))
-            except sqlite3.Error:
+            except sqlite3.OperationalError:
                 self._writes = False  # what is there can still be read
+            except sqlite3.Error:
+                self._anew()
 
     def _tidied(self, file: sqlite3.Connection) -> None:
         held = file.execute("SELECT count(*) FROM kept").fetchone()[0]
@@ -114,9 +116,14 @@ class Kept:
         except sqlite3.OperationalError:
             self.close()  # it is locked, or the disk is full: it may be sound
         except sqlite3.Error:
-            self.close()
-            self._drop()
+            self._anew()
         return None
+
+    def _anew(self) -> None:
+        """Go on with an empty file in place of a damaged one."""
+        self.close()
+        self._drop()
+        self._file = self._opened()
 
     def _opened(self) -> sqlite3.Connection | None:
         for _ in range(2):

@@ -26,6 +26,9 @@ COST = ("seconds", "samples", "forward", "backward", "peak_bytes", "trials")
 
 _MAPPINGS = (dict, Mapping)  # a dict is told at once, any other mapping through its abstract class
 
+_PARTS = ("dataset", "model", "pruner", "target", "rule", "tune", "parent", "neuron", "export")
+"""The inputs that are objects with a name."""
+
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
 
@@ -246,7 +249,7 @@ def read_run(
     """
     for name in ("dataset", "model", "pruner", "target", "rule", "tune", "parent"):
         need(record, f"inputs.{name}.name", str)
-    need(record, "inputs.seed", int)
+    _check_parts(record)
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
     provenance, parts = record.get("provenance") or {}, parts or Parts()
@@ -270,6 +273,29 @@ def read_run(
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
+
+
+def _check_parts(record: Mapping[str, Json]) -> None:
+    """Refuse inputs that no label can be made of.
+
+    Raises:
+        BenchError: a part is no object with a name, or what no part of a record may hold.
+    """
+    inputs = record["inputs"]
+    need(record, "inputs.seed", int)
+    for role in ("export", "neuron"):
+        if inputs.get(role) is not None:
+            need(record, f"inputs.{role}.name", str)
+    for role in ("budget", "revisions"):
+        if inputs.get(role) is not None:
+            need(record, f"inputs.{role}", Mapping)
+    for role, revision in (inputs.get("revisions") or {}).items():
+        if type(revision) is not int:
+            raise BenchError(f"record {_name(record)} holds {_short(revision)} as 'inputs.revisions.{role}'")
+    for role in _PARTS:
+        params = (inputs.get(role) or {}).get("params")
+        if params is not None and not isinstance(params, _MAPPINGS):
+            raise BenchError(f"record {_name(record)} holds {_short(params)} as 'inputs.{role}.params'")
 
 
 def finite(value: Json) -> float | None:
