@@ -97,12 +97,14 @@ def keeping(cache: Path | None, suite: Suite, registry: Registry, root: Path) ->
     """
     salt = _salt(registry) if cache else None
     if cache is None or salt is None:
-        yield None
+        with uncollected():
+            yield None
         return
     place = hashlib.sha256(str(root.resolve()).encode(errors="surrogatepass")).hexdigest()[:12]
     kept = Kept(cache / "boards" / f"{slug(suite.name)}-{place}.sqlite", salt)
     try:
-        yield kept
+        with uncollected():
+            yield kept
         kept.save()
     finally:
         kept.close()

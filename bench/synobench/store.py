@@ -141,10 +141,16 @@ def _parsed(content: bytes) -> Any:
 
     orjson refuses whatever else differs between the two, but makes a float of a whole number of more than 64 bits.
     """
-    if orjson is not None and _LONG not in content.translate(_SPELLED):
+    if orjson is not None and not _long(content):
         with contextlib.suppress(ValueError):
             return orjson.loads(content)
     return _JSON.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
+
+
+def _long(content: bytes) -> bool:
+    """Say whether a number may have more than 64 bits."""
+    spelled = content.translate(_SPELLED)
+    return any(long in spelled for long in _LONG)
 
 
 def _unreadable(name: str, error: Exception) -> BenchError:
@@ -158,10 +164,11 @@ def _refuse_constant(token: str) -> Any:
 
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
-_SPELLED = bytes(48 if chr(code).isdecimal() else 32 if chr(code) in " \t\r\n,:[-" else 120 for code in range(256))
-_LONG = b" " + b"0" * 19
-"""A table that writes each digit as 0 and what may stand before a number as a blank; what a number of 64 bits begins
-with when it is so written."""
+_BEFORE = {**dict.fromkeys(" \t\r\n,[-", " "), '"': '"', ":": ":"}
+_SPELLED = bytes(ord("0" if chr(code).isdecimal() else _BEFORE.get(chr(code), "x")) for code in range(256))
+_LONG = b" " + b"0" * 19, b'":' + b"0" * 19
+"""A table that writes each digit as 0 and what may stand before a number as a blank, or as the end of a name; and what
+a number of 64 bits begins with when it is so written."""
 
 
 def migrate(record: Record, name: str) -> Record:

@@ -45,7 +45,9 @@ class OfSuite:
         Raises:
             BenchError: a record of its key was seen before.
         """
-        told, key = (record.get("inputs") or {}).get("suite") or {}, str(record.get("key"))
+        inputs, key = record.get("inputs"), str(record.get("key"))
+        told = inputs.get("suite") if isinstance(inputs, dict | Mapping) else None
+        told = told if isinstance(told, dict | Mapping) else {}
         ok = record.get("status") == "ok"
         if (told.get("name"), told.get("version")) != self._suite:
             self.others += 1

@@ -26,8 +26,9 @@ COST = ("seconds", "samples", "forward", "backward", "peak_bytes", "trials")
 
 _MAPPINGS = (dict, Mapping)  # a dict is told at once, any other mapping through its abstract class
 
-_PARTS = ("dataset", "model", "pruner", "target", "rule", "tune", "parent", "neuron", "export")
-"""The inputs that are objects with a name."""
+_NEEDED = ("dataset", "model", "pruner", "target", "rule", "tune", "parent")
+_NAMED = frozenset((*_NEEDED, "neuron", "export"))
+"""The inputs that are objects with a name; some may be null."""
 
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
@@ -201,6 +202,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._held: dict[tuple[object, str | bytes], Any] = {}
+        self._sound: set[tuple[str, int]] = set()
 
     def one(self, part: Any) -> Any:
         """Return the first part that reads the same."""
@@ -212,6 +214,14 @@ class Parts:
         if place not in self._held:
             self._held[place] = make(part)
         return self._held[place]
+
+    def sound(self, role: str, part: Any) -> bool:
+        """Say whether a part that is held was seen in its role before, and passed by whoever asked."""
+        if (role, id(part)) in self._sound:
+            return True
+        if type(part) is dict:
+            self._sound.add((role, id(part)))
+        return False
 
     def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
         """Return inputs with their parts held once."""
@@ -247,15 +257,14 @@ def read_run(
     Raises:
         BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
     """
-    for name in ("dataset", "model", "pruner", "target", "rule", "tune", "parent"):
-        need(record, f"inputs.{name}.name", str)
-    _check_parts(record)
+    parts = parts or Parts()
+    inputs = _inputs(record, parts)
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
-    provenance, parts = record.get("provenance") or {}, parts or Parts()
+    provenance = record.get("provenance") or {}
     return Run(
         key=need(record, "key", str),
-        inputs=parts.inputs(record["inputs"]),
+        inputs=inputs,
         top1=read_score(record, "outcome.test.top1"),
         top5=read_score(record, "outcome.test.top5") if record["outcome"]["test"].get("top5") else None,
         validation=_validation(record),
@@ -275,27 +284,36 @@ def read_run(
     )
 
 
-def _check_parts(record: Mapping[str, Json]) -> None:
-    """Refuse inputs that no label can be made of.
+def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
+    """Return a record's inputs with their parts held once; those that no label can be made of are refused.
 
     Raises:
-        BenchError: a part is no object with a name, or what no part of a record may hold.
+        BenchError: a part is missing, no object with a name, or holds what it must not.
     """
-    inputs = record["inputs"]
-    need(record, "inputs.seed", int)
-    for role in ("export", "neuron"):
-        if inputs.get(role) is not None:
+    given = need(record, "inputs")
+    inputs = parts.inputs(given) if isinstance(given, _MAPPINGS) else {}
+    for role in _NEEDED:
+        if inputs.get(role) is None:
             need(record, f"inputs.{role}.name", str)
+    need(record, "inputs.seed", int)
+    for role, part in inputs.items():
+        if role in _NAMED and part is not None and not parts.sound(role, part):
+            _check_part(record, role, part)
     for role in ("budget", "revisions"):
         if inputs.get(role) is not None:
-            need(record, f"inputs.{role}", Mapping)
-    for role, revision in (inputs.get("revisions") or {}).items():
-        if type(revision) is not int:
-            raise BenchError(f"record {_name(record)} holds {_short(revision)} as 'inputs.revisions.{role}'")
-    for role in _PARTS:
-        params = (inputs.get(role) or {}).get("params")
-        if params is not None and not isinstance(params, _MAPPINGS):
-            raise BenchError(f"record {_name(record)} holds {_short(params)} as 'inputs.{role}.params'")
+            need(record, f"inputs.{role}", _MAPPINGS)
+    if not all(type(revision) is int for revision in (inputs.get("revisions") or {}).values()):
+        raise BenchError(f"record {_name(record)} holds {_short(inputs['revisions'])} as 'inputs.revisions'")
+    return inputs
+
+
+def _check_part(record: Mapping[str, Json], role: str, part: Any) -> None:
+    need(record, f"inputs.{role}.name", str)
+    if part.get("params") is not None:
+        need(record, f"inputs.{role}.params", _MAPPINGS)
+    value = part.get("value")
+    if value is not None and finite(value) is None:
+        raise BenchError(f"record {_name(record)} holds {_short(value)} as 'inputs.{role}.value'")
 
 
 def finite(value: Json) -> float | None:
