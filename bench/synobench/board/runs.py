@@ -30,6 +30,18 @@ _NEEDED = ("dataset", "model", "pruner", "target", "rule", "tune", "parent")
 _NAMED = frozenset((*_NEEDED, "neuron", "export"))
 """The inputs that are objects with a name; some may be null."""
 
+_AIMED = ("sparsity", "parameters", "synops")
+"""The targets that have a value."""
+
+_ORIGIN = ("device", "yardstick", "code", "libraries", "shared")
+"""The parts of the provenance that a board reads, each an object."""
+
+_MOST = 2**63 - 1
+"""The most weights and images that a record may tell."""
+
+_LARGEST = 1e100
+"""Beyond this no figure of a network was measured."""
+
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
 
@@ -189,6 +201,8 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
         if (told := sum([layer[part] for layer in layers])) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
     removed = sizes["prunable"] - sizes["kept"]
+    if max(sizes.values()) > _MOST:
+        raise BenchError(f"record {_name(record)} holds {_short(max(sizes.values()))} weights, over {_MOST}")
     if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
         raise BenchError(f"record {_name(record)} keeps more weights than there are")
     return sizes
@@ -261,7 +275,7 @@ def read_run(
     inputs = _inputs(record, parts)
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
-    provenance = record.get("provenance") or {}
+    provenance = _origin(record)
     return Run(
         key=need(record, "key", str),
         inputs=inputs,
@@ -312,27 +326,38 @@ def _check_part(record: Mapping[str, Json], role: str, part: Any) -> None:
     if part.get("params") is not None:
         need(record, f"inputs.{role}.params", _MAPPINGS)
     value = part.get("value")
-    if value is not None and finite(value) is None:
+    aimed = role == "target" and part["name"] in _AIMED
+    if (aimed or value is not None) and finite(value) is None:
         raise BenchError(f"record {_name(record)} holds {_short(value)} as 'inputs.{role}.value'")
 
 
 def finite(value: Json) -> float | None:
-    """Return a finite number as a float, and None for all else: what is not measured is a gap."""
+    """Return a number within `_LARGEST` as a float, and None for all else: what is not measured is a gap."""
     kind = type(value)
-    if kind is float:
-        return value if math.isfinite(value) else None
-    if kind is bool or not isinstance(value, (int, float)):
+    if kind is bool or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return value if kind is float else float(value)
 
 
 def machine_text(device: Mapping[str, Json]) -> str:
     """Write a device as ``key value, key value``; runs with the same text ran on one kind of machine."""
     told = {k: v if isinstance(v, str) else canonical(v) for k, v in device.items() if v is not None}
     return ", ".join(f"{k} {v}" for k, v in sorted(told.items())) or "unknown machine"
+
+
+def _origin(record: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a record's provenance, empty where it has none.
+
+    Raises:
+        BenchError: it, or a part of it, is no object.
+    """
+    told = record.get("provenance") or {}
+    if not isinstance(told, _MAPPINGS):
+        raise BenchError(f"record {_name(record)} holds {_short(told)} as 'provenance'")
+    for name in _ORIGIN:
+        if told.get(name) is not None and not isinstance(told[name], _MAPPINGS):
+            need(record, f"provenance.{name}", _MAPPINGS)
+    return told
 
 
 def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
@@ -345,7 +370,8 @@ def _versions(told: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _weights(provenance: Mapping[str, Json]) -> str | None:
-    told = ((provenance.get("shared") or {}).get("parent") or {}).get("weights")
+    parent = (provenance.get("shared") or {}).get("parent")
+    told = parent.get("weights") if isinstance(parent, _MAPPINGS) else None
     return None if told is None else str(told)
 
 
@@ -356,22 +382,32 @@ def _shape(ledger: Mapping[str, Json]) -> dict[str, Any]:
     output = layers[-1].get("output") if layers else None
     return {
         "digest": None if ledger.get("digest") is None else str(ledger["digest"]),
-        "outputs": math.prod(output) if isinstance(output, list) else None,
+        "outputs": _product(output),
         "joined": any(len(source) > 1 for source in sources) if sources else None,
     }
+
+
+def _product(shape: Json) -> int | None:
+    held = isinstance(shape, list) and all(type(size) is int for size in shape)
+    return math.prod(shape) if held else None
 
 
 def _validation(record: Mapping[str, Json]) -> float | None:
     held = record["outcome"].get("validation")
     if not held:
         return None
-    total = need(record, "outcome.validation.total", int)
-    return float(need(record, "outcome.validation.hits", int) / total) if total else None
+    total, hits = need(record, "outcome.validation.total", int), need(record, "outcome.validation.hits", int)
+    if not 0 <= hits <= total <= _MOST:
+        raise BenchError(f"record {_name(record)} holds {_short(hits)} hits in {_short(total)} validation images")
+    return hits / total if total else None
 
 
 def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
     cost = need(record, "cost", Mapping)
     spent = {phase: cost.get(phase) or {} for phase in PHASES}
+    if not all(isinstance(held, _MAPPINGS) for held in spent.values()):
+        wrong = next(phase for phase, held in spent.items() if not isinstance(held, _MAPPINGS))
+        need(record, f"cost.{wrong}", _MAPPINGS)
     told = {phase: {item: finite(held.get(item)) for item in COST} for phase, held in spent.items()}
     if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
         # Nothing was trained here: what it once cost elsewhere nobody measured.

@@ -173,7 +173,7 @@ class Ledger:
             layers = tuple(_layer({"steps": steps, "samples": samples} | x) for x in record["layers"])
             told = tuple(dict(u) for u in record.get("uncounted", ()))
             beside = {str(k): int(v) for k, v in record.get("beside", {}).items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BenchError(f"the ledger of the record is not readable: {error!r}") from error
         if vectors is not None and digest(vectors) != mark:
             raise BenchError(f"the vectors are not those of the record: its digest is {mark}")
