@@ -220,7 +220,7 @@ class Board:
         and of the bench.
 
         Args:
-            name: of the text, the maker's own.
+            name: of the text; it begins with that of its plugin.
             networks: of this board.
             make: writes it.
             beside: what else it depends on, as plain data.
