@@ -361,6 +361,7 @@ def _rows(
         planned = {int(inputs["seed"]) for inputs, run in held if run is None}
         row = Row(
             naming=naming,
+            place=place,
             runs=runs[place],
             missing=tuple(sorted(planned - {run.seed for run in runs[place]})),
             dense=dense.get(place[0], ()),

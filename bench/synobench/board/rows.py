@@ -88,6 +88,7 @@ class Row:
 
     Args:
         naming: its labels.
+        place: what tells it from the other rows of its network.
         runs: by seed, in order. `missing`: planned seeds without a run.
         dense: the control's runs on the same network and setting.
         counting: which figure is the SynOps.
@@ -97,6 +98,7 @@ class Row:
     """
 
     naming: Naming
+    place: tuple[str, ...] = field(repr=False)
     runs: tuple[Run, ...] = field(repr=False)
     missing: tuple[int, ...]
     dense: tuple[Run, ...] = field(repr=False)
