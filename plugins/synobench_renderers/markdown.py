@@ -64,7 +64,7 @@ def _lines(board: Board) -> Iterator[str]:
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
     yield from _traced(board)
     for network in board.networks:
-        yield board.once("markdown", [network], functools.partial(_section_of, network, board))
+        yield board.once("renderers.markdown", [network], functools.partial(_section_of, network, board))
     yield from _section("## Across networks", prose.across(board))
     for table in across_tables(board):
         yield from _titled(table)

@@ -145,7 +145,7 @@ def _kept(name: str, board: Board, kind: Kind, make: Callable[[Styles], str]) ->
     """Return a picture, or the one that was kept of the same networks."""
     looks, held = styles(board.networks), able(kind, board.networks)
     shown = {row.label: looks.get(row.label) for network in held[:MOST] for row in network.rows}
-    return board.once(name, held[:MOST], lambda: make(looks), len(held), sorted(shown.items()))
+    return board.once(f"renderers.{name}", held[:MOST], lambda: make(looks), len(held), sorted(shown.items()))
 
 
 def _trace_svg(name: str, board: Board) -> str | None:
@@ -174,7 +174,7 @@ def _ranks(name: str, board: Board, make: Callable[[Sheet], str]) -> str | None:
     if found is None:
         return None
     told = (found.ranks, found.cliques, found.says())
-    return board.once(name, [], lambda: make(ranks.diagram(*told, looks)), told, sorted(looks.items()))
+    return board.once(f"renderers.{name}", [], lambda: make(ranks.diagram(*told, looks)), told, sorted(looks.items()))
 
 
 synops_svg, sparsity_svg, pareto_svg, cost_svg = (functools.partial(_svg, name) for name in KINDS)

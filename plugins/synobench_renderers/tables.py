@@ -36,7 +36,7 @@ def board_csv(board: Board) -> str:
     """Return one row an entry, data set, network and target, over seeds."""
     heads = _row_heads(board)
     parts = [
-        board.once("board.csv", [network], partial(_lines, heads, partial(_rows, board, network)))
+        board.once("renderers.board", [network], partial(_lines, heads, partial(_rows, board, network)))
         for network in board.networks
     ]
     return _csv(heads, parts)
@@ -46,7 +46,7 @@ def runs_csv(board: Board) -> str:
     """Return one row a record, a twin's behind those of the first row that it stands behind."""
     heads = _run_heads(board)
     parts = [
-        board.once("runs.csv", [network], partial(_lines, heads, partial(_runs, board, network)))
+        board.once("renderers.runs", [network], partial(_lines, heads, partial(_runs, board, network)))
         for network in board.networks
     ]
     return _csv(heads, parts)

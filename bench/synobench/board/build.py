@@ -229,7 +229,7 @@ class Board:
         and of the bench.
 
         Args:
-            name: of the text, the maker's own.
+            name: of the text; it begins with that of its plugin.
             networks: of this board.
             make: writes it.
             beside: what else it depends on, as plain data.
@@ -368,6 +368,7 @@ def _rows(group: Group, names: versus.Names, counting: Counting, twins: Twins, k
         planned = {int(inputs["seed"]) for inputs, run in held if run is None}
         row = Row(
             naming=naming,
+            place=place,
             runs=runs[place],
             missing=tuple(sorted(planned - {run.seed for run in runs[place]})),
             dense=dense.get(naming.family, ()),

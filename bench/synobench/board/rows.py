@@ -93,6 +93,7 @@ class Row:
 
     Args:
         naming: its labels.
+        place: what tells it from the other rows of its network.
         runs: by seed, in order. `missing`: planned seeds without a run.
         dense: the runs of its dense network: the control's on the same network and setting, or its own rule's.
         counting: which figure is the SynOps.
@@ -102,6 +103,7 @@ class Row:
     """
 
     naming: Naming
+    place: tuple[str, ...] = field(repr=False)
     runs: tuple[Run, ...] = field(repr=False)
     missing: tuple[int, ...]
     dense: tuple[Run, ...] = field(repr=False)

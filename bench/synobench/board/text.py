@@ -33,7 +33,7 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
     lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
     for network in board.networks:
         columns = {name: f"{name}.{suite.headlines[name]}" for name in more}
-        told = board.once("text", [network], partial(_told, network, width, columns), width, columns)
+        told = board.once("bench.text", [network], partial(_told, network, width, columns), width, columns)
         lines += told.split("\n")
     if not board.networks:
         lines += ["No run, and none planned.", ""]

@@ -49,32 +49,32 @@ class Court:
 
     def __init__(self) -> None:
         self._rows: Sequence[Row] = ()
-        self._places: dict[int, int] = {}
+        self._places: dict[tuple[str, ...], int] = {}
 
     def sit(self, rows: Sequence[Row]) -> None:
         """Take the rows of the network, in their order; once."""
-        self._rows, self._places = rows, {id(row): i for i, row in enumerate(rows)}
+        self._rows, self._places = rows, {row.place: i for i, row in enumerate(rows)}
 
     def best(self, row: Row) -> bool | None:
         """Say whether the first place of its target is not shown to be better."""
-        return self._groups.get(self._places[id(row)])
+        return self._groups.get(self._places[row.place])
 
     def verdict(self, row: Row) -> Comparison | None:
         """Compare it with the reference entry at its target."""
-        return self._against.get(self._places[id(row)])
+        return self._against.get(self._places[row.place])
 
     def to_control(self, row: Row) -> Comparison | None:
         """Compare it with its dense network."""
-        return self._to_control.get(self._places[id(row)])
+        return self._to_control.get(self._places[row.place])
 
     def superiority(self, row: Row) -> Superiority | None:
         """Count how often it beats the reference."""
-        other = self._references.get(self._places[id(row)])
+        other = self._references.get(self._places[row.place])
         return None if other is None else superiority(*pairing(row, other))
 
     def mcnemar(self, row: Row) -> dict[int, Mcnemar]:
         """Compare it with the reference image by image."""
-        other = self._references.get(self._places[id(row)])
+        other = self._references.get(self._places[row.place])
         return {} if other is None else _within(row, other)
 
     @cached_property

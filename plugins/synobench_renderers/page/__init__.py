@@ -64,7 +64,7 @@ def _section(
 
     rows = [(places[id(row)], looks.get(row.label), heads[2].cell(row, network)) for row in network.rows]
     named = [(column.head, column.about, column.shown) for column in heads]
-    told = board.once("page", [network], made, i, rows, named, file(SECTION))
+    told = board.once("renderers.page", [network], made, i, rows, named, file(SECTION))
     return {"label": plain(network.label), "told": Markup(told)}
 
 
