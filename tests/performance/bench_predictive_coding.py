@@ -111,11 +111,13 @@ def measure(problem: Problem, cores: int, options: argparse.Namespace) -> list[d
         # One after the other: the seconds until the first step are told too.
         sides.append(Process(python, module, name, problem, pinned))
         rows.append({"side": name, **begin(sides[-1], problem)})
+    floor = problem.bound * len(problem.labels) / sides[0].ask("peak")["peak"]
     rounds = take_turns(sides, STEPS[problem.net], options.rounds)
     for side in sides:
         side.close()
     check(rows, problem)
-    return [{**_shown(row), **figures(row["side"], rounds)} for row in rows]
+    bound = {"side": "bound", "products": problem.bound, "cpu_least_ms": round(1e3 * floor, 2)}
+    return [bound, *({**_shown(row), **figures(row["side"], rounds)} for row in rows)]
 
 
 def begin(side: Process, problem: Problem) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One side in a process of its own: reads commands line by line, answers each with one JSON object a line.
 
 ``gradients FILE`` writes them as .npz; ``run K`` takes K steps and tells CPU and wall seconds; ``products`` counts the
-multiply-adds of a step (torch only).
+multiply-adds of a step and ``peak`` the multiply-adds a second of a matrix product (torch only).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,24 @@ def answer(side: Side, command: str, argument: str = "") -> dict[str, Any]:
         return {}
     if command == "products":
         return {"products": products(side)}
+    if command == "peak":
+        return {"peak": peak()}
+    return timed(lambda: side.run(int(argument)))
+
+
+def timed(work: Callable[[], Any]) -> dict[str, float]:
+    """Return CPU and wall seconds."""
     cpu, wall = time.process_time(), time.perf_counter()
-    side.run(int(argument))
+    work()
     return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+
+def peak(size: int = 1024) -> float:
+    """Return the multiply-adds a CPU second of a float32 matrix product, the best of ten."""
+    import torch
+
+    a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
+    return size**3 / min(timed(lambda: torch.mm(a, b, out=out))["cpu"] for _ in range(10))
 
 
 def products(side: Side) -> int:
