@@ -15,6 +15,9 @@ VARIANT = "algorithm of the paper; auto: bso-block for networks with convolution
 SUPPORT = "which weights a backsolve starts from: the largest, those after one move of Algorithm 2, or one Newton step"
 SIZE = "images a row of gradients: with more than one, a row is the gradient of their mean loss"
 SCREEN = "share of the trace of the Fisher matrix to reach, by images of largest softmax residual; 1 takes all images"
+LOOK = "validation images, of the first half, on which the ridges of the grid are compared by their loss"
+MEMORY = "GB of gradients at once, 0: half of the machine's; bso-block goes through groups of tensors that fit it"
+AVERAGE = "stages at the end whose weights are averaged; 1 is the published form"
 DROP = "rows of gradients go while this share of the ridge outweighs them; 0 keeps all that are not zero"
 STRIDES = "multiples of the first-order part tried at each stage; the one of least loss stays, 1 is the published form"
 
@@ -24,11 +27,11 @@ class Chita:
     """One stage."""
 
     variant: str = param("auto", choices=VARIANTS, doc=VARIANT)
-    samples: int = param(3000, low=1, doc="images drawn for gradients, at most the whole training split")
+    samples: int = param(2000, low=1, doc="images drawn for gradients, at most the whole training split")
     screen: float = param(0.999, low=0.0, high=1.0, doc=SCREEN)
     size: int = param(1, low=1, doc=SIZE)
     ridge: str = param("auto", doc="lambda, above 0, or auto: of the grid, the best on half of the validation split")
-    grid: tuple[float, ...] = param((1e-5, 1e-4, 1e-3), doc="ridges that auto chooses from")
+    grid: tuple[float, ...] = param((1e-5, 1e-4), doc="ridges that auto chooses from")
     alpha: float = param(
         0.0, low=0.0, doc="weight of the first-order term: 0 leaves it out, 1 is the local model's own"
     )
@@ -38,6 +41,8 @@ class Chita:
     sweeps: int = param(5, low=0, doc="rounds of coordinate descent over the support, for cd")
     swaps: int = param(50, low=0, doc="rounds of exchanges, at most, for bso-swaps")
     drop: float = param(0.01, low=0.0, doc=DROP)
+    look: int = param(256, low=1, doc=LOOK)
+    memory: float = param(0.0, low=0.0, doc=MEMORY)
 
     def __post_init__(self) -> None:
         # One ridge, however it is written, is one run.
@@ -76,6 +81,7 @@ class ChitaStages:
     swaps: int = param(50, low=0, doc="rounds of exchanges, at most, for bso-swaps")
     drop: float = param(0.01, low=0.0, doc=DROP)
     strides: tuple[float, ...] = param((0.5, 1.0, 2.0), low=0.0, doc=STRIDES)
+    average: int = param(1, low=1, doc=AVERAGE)
     look: int = param(256, low=1, doc="training images on which strides are compared")
 
     def __post_init__(self) -> None:

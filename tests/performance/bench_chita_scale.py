@@ -24,7 +24,7 @@ from synobench.gradients.collect import collect
 from synobench.gradients.plan import Ask
 from synobench.gradients.ways import Problem
 from synobench_chita.blocks import block_backsolve, partition
-from synobench_chita.pruner import quadratic
+from synobench_chita.setting import quadratic
 from synobench_chita.support import largest
 
 
