@@ -27,8 +27,8 @@ class Chita:
     """One stage."""
 
     variant: str = param("auto", choices=VARIANTS, doc=VARIANT)
-    samples: int = param(2000, low=1, doc="images drawn for gradients, at most the whole training split")
-    screen: float = param(0.999, low=0.0, high=1.0, doc=SCREEN)
+    samples: int = param(2500, low=1, doc="images drawn for gradients, at most the whole training split")
+    screen: float = param(0.99, low=0.0, high=1.0, doc=SCREEN)
     size: int = param(1, low=1, doc=SIZE)
     ridge: str = param("auto", doc="lambda, above 0, or auto: of the grid, the best on half of the validation split")
     grid: tuple[float, ...] = param((1e-5, 1e-4), doc="ridges that auto chooses from")
