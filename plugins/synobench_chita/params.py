@@ -17,7 +17,6 @@ SIZE = "images a row of gradients: with more than one, a row is the gradient of 
 SCREEN = "share of the trace of the Fisher matrix to reach, by images of largest softmax residual; 1 takes all images"
 LOOK = "validation images, of the first half, on which the ridges of the grid are compared by their loss"
 MEMORY = "GB of gradients at once, 0: half of the machine's; bso-block goes through groups of tensors that fit it"
-AVERAGE = "stages at the end whose weights are averaged; 1 is the published form"
 DROP = "rows of gradients go while this share of the ridge outweighs them; 0 keeps all that are not zero"
 STRIDES = "multiples of the first-order part tried at each stage; the one of least loss stays, 1 is the published form"
 
@@ -62,13 +61,13 @@ class ChitaStages:
     """Several stages, Algorithm 1."""
 
     variant: str = param("bso", choices=VARIANTS, doc=VARIANT)
-    stages: int = param(18, low=1, doc="how often gradients are taken and the problem is solved")
+    stages: int = param(11, low=1, doc="how often gradients are taken and the problem is solved")
     schedule: str = param("exp", choices=SCHEDULES, doc="how sparsity rises from stage to stage")
     start: float = param(
         0.7, low=0.0, high=1.0, doc="sparsity of the first stage, s0 of the schedule, at most the target"
     )
     settle: int = param(0, low=0, doc="stages at the end that all lie at the target, the schedule before them")
-    samples: int = param(1000, low=1, doc="images drawn for gradients at each stage, at most the whole training split")
+    samples: int = param(2000, low=1, doc="images drawn for gradients at each stage, at most the whole training split")
     size: int = param(1, low=1, doc=SIZE)
     ridge: float = param(0.1, low=1e-12, doc="lambda")
     alpha: float = param(
@@ -81,7 +80,6 @@ class ChitaStages:
     swaps: int = param(50, low=0, doc="rounds of exchanges, at most, for bso-swaps")
     drop: float = param(0.01, low=0.0, doc=DROP)
     strides: tuple[float, ...] = param((0.5, 1.0, 2.0), low=0.0, doc=STRIDES)
-    average: int = param(1, low=1, doc=AVERAGE)
     look: int = param(256, low=1, doc="training images on which strides are compared")
 
     def __post_init__(self) -> None:

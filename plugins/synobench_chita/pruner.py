@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from synobench.gradients import SampleGradients, drop_rows
 from synobench.surgery import Proposal
@@ -41,17 +40,14 @@ class MultiStage:
         self.params = params
 
     def prune(self, bench: Workbench) -> Proposal:
-        """Go through the schedule; the last stage's solution is proposed, or the mean of the last few."""
+        """Go through the schedule; the last stage's solution is proposed."""
         asked, settings = self.params, settings_of(self.params, bench)
         counts = _counts(bench, asked)
-        mean = Mean(len(counts) - asked.average)
         for stage, count in enumerate(counts):
             gradients = bench.sample_gradients(drawn(bench, asked), asked.size, salt=stage)
             found = _strode(bench, _solved(gradients, count, asked, settings), asked, settings)
             put(bench, found.solution.weights)
-            mean.add(stage, found.solution.weights)
             bench.progress(stage + 1, len(counts), kept=count)
-        found = replace(found, solution=mean.of(found.solution))
         return _proposal(bench, found.solution, _measured(gradients, found, counts))
 
 
@@ -61,24 +57,6 @@ class Solved:
 
     problem: Quadratic
     solution: Solution
-
-
-class Mean:
-    """The mean of the weights of all stages from one on."""
-
-    def __init__(self, first: int) -> None:
-        self.first, self.taken, self.total = first, 0, torch.zeros(())
-
-    def add(self, stage: int, weights: Tensor) -> None:
-        """Take in a stage's weights [p]."""
-        if stage >= self.first:
-            self.taken, self.total = self.taken + 1, self.total + weights
-
-    def of(self, last: Solution) -> Solution:
-        """Return the mean on the support of the last solution; that solution itself where it is the only one."""
-        if self.taken < 2:
-            return last
-        return replace(last, weights=torch.where(last.support, self.total / self.taken, 0.0))
 
 
 def _counts(bench: Workbench, asked: ChitaStages) -> list[int]:

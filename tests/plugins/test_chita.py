@@ -169,17 +169,6 @@ def test_no_more_than_one_groups_gradients_are_asked_for(registry: Registry) -> 
         proposed("chita[variant=bso,ridge=0.01,memory=0.000001]", bench(), registry)
 
 
-def test_the_mean_of_the_last_stages_is_proposed(registry: Registry) -> None:
-    found, weights = bench(), []
-    found.tools.notify = lambda _: weights.append({n: w.clone() for n, w in found.prunable.items()})
-    told = proposed("chita++[stages=5,schedule=const,average=3]", found, registry)
-    for name, value in told.tensors.items():
-        wanted = torch.stack([one[name].double() for one in weights[-3:]]).mean(0).float()
-        torch.testing.assert_close(value, torch.where(told.masks[name], wanted, 0.0))
-    last = proposed("chita++[stages=5,schedule=const]", bench(), registry)
-    assert all(torch.equal(last.tensors[name], weights[-1][name]) for name in last.tensors)
-
-
 def test_one_stage_of_the_published_form_is_a_backsolve_with_the_first_order_term(registry: Registry) -> None:
     stages = proposed("chita++[stages=1,strides=1,ridge=0.5]", bench(), registry)
     single = proposed("chita[variant=bso,alpha=1,ridge=0.5]", bench(), registry)
