@@ -40,7 +40,6 @@ def synobench_pruners() -> Iterator[PrunerEntry]:
         run="synobench_chita.pruner:MultiStage",
         summary="sparse regression on per-sample gradients, renewed in stages of rising sparsity",
         citation="Benbaki2023",
-        revision=2,
         targets=TARGETS,
         needs={"per-sample-gradients", "calibration"},
         changes_survivors=True,

@@ -15,7 +15,6 @@ from synobench_chita.schedules import sparsities
 from synobench_chita.setting import drawn, kept, put, quadratic, settings_of, tensors_of
 from synobench_chita.solve import Settings, Solution, solve, without_first_order
 from synobench_chita.support import hard_threshold
-from synobench_chita.tally import Tally
 from synobench_chita.trials import Trials
 
 
@@ -41,14 +40,23 @@ class MultiStage:
 
     def prune(self, bench: Workbench) -> Proposal:
         """Go through the schedule; the last stage's solution is proposed."""
-        asked, settings = self.params, settings_of(self.params, bench)
-        counts = _counts(bench, asked)
-        for stage, count in enumerate(counts):
-            gradients = bench.sample_gradients(drawn(bench, asked), asked.size, salt=stage)
-            found = _strode(bench, _solved(gradients, count, asked, settings), asked, settings)
-            put(bench, found.solution.weights)
-            bench.progress(stage + 1, len(counts), kept=count)
-        return _proposal(bench, found.solution, _measured(gradients, found, counts))
+        settings, counts = settings_of(self.params, bench), _counts(bench, self.params)
+        for stage in range(len(counts)):
+            solution, told = self._stage(bench, stage, counts, settings)
+        return _proposal(bench, solution, told)
+
+    def _stage(
+        self, bench: Workbench, stage: int, counts: list[int], settings: Settings
+    ) -> tuple[Solution, dict[str, float]]:
+        """Take gradients, solve, and go on from the solution; the gradients are let go before the next are taken."""
+        asked, count = self.params, counts[stage]
+        gradients = bench.sample_gradients(drawn(bench, asked), asked.size, salt=stage)
+        found = _strode(bench, _solved(gradients, count, asked, settings), asked, settings)
+        put(bench, found.solution.weights)
+        bench.progress(stage + 1, len(counts), kept=count)
+        last = stage == len(counts) - 1
+        told = _measured(gradients, found, counts, asked) if last else {}
+        return Solution(found.solution.weights, found.solution.support), told
 
 
 @dataclass(frozen=True)
@@ -86,21 +94,16 @@ def _strode(bench: Workbench, found: Solved, asked: ChitaStages, how: Settings) 
     return replace(found, solution=Solution(rest + best * way, found.solution.support))
 
 
-def _measured(gradients: SampleGradients, found: Solved, counts: list[int]) -> dict[str, float]:
+def _measured(gradients: SampleGradients, found: Solved, counts: list[int], asked: ChitaStages) -> dict[str, float]:
     """Return what the record is told of the last stage."""
-    dense = found.problem.dense
-    weights = torch.stack([hard_threshold(dense, counts[-1]), found.solution.weights], 1)
-    tally = Tally(gradients.drawn, 2)
-    tally.add(gradients, weights - dense.unsqueeze(1), found.problem.linear)
-    ridge = found.problem.ridge / gradients.drawn
-    magnitude, reached = tally.values([ridge, ridge])
+    whole = quadratic(gradients, asked.ridge, asked.alpha)
     return {
-        "objective_magnitude": magnitude,
-        "objective": reached,
+        "objective_magnitude": whole.value(hard_threshold(whole.dense, counts[-1])),
+        "objective": whole.value(found.solution.weights),
         "k": float(counts[-1]),
         "n": float(gradients.drawn),
         "rows": float(found.problem.rows),
-        "ridge": ridge,
+        "ridge": asked.ridge,
         "stages": float(len(counts)),
     }
 
