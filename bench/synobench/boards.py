@@ -5,23 +5,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import hashlib
+import importlib.metadata
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from synobench.board import Board, SuiteFacts, build_board
 from synobench.board.publish import check as compare
-from synobench.board.publish import publish
+from synobench.board.publish import publish, slug
+from synobench.board.shelf import Shelf
 from synobench.board.versus import trained
 from synobench.entries import CounterEntry, PrunerEntry
 from synobench.errors import BenchError
+from synobench.kept import Kept
 from synobench.params import as_dict, parse_spec, resolve
 from synobench.protocol import RULE
-from synobench.registry import Registry
+from synobench.provenance import source_digest
+from synobench.registry import HOME, Registry
 from synobench.store import Store
 from synobench.suite import Cell, Network, Suite, cells, find_suite, in_parts
 
 STALE, NOTHING = 1, 3
+
+LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "scipy")
+"""The libraries that the bytes of a board could depend on."""
 
 
 @contextlib.contextmanager
@@ -37,8 +46,15 @@ def uncollected() -> Iterator[None]:
 
 
 @uncollected()
-def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()) -> Board:
+def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = (), *, kept: Kept | None = None) -> Board:
     """Compute a suite's board from the records below a folder, `more` counters' columns added.
+
+    Args:
+        suite: of the board.
+        registry: of the plugins.
+        root: of the records.
+        more: counters.
+        kept: what was computed before; a board that it has a part in has the same bytes as one without.
 
     Raises:
         BenchError: a record cannot be read or contradicts itself, or a counter is unknown.
@@ -64,9 +80,50 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         references=frozenset(trained(c.inputs) for c, n in plan if suite.reference in (n.entry, n.rule)),
         published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
-    board = build_board(facts, Store(root).records(suite.name), counters, metrics)
+    own = all(registry.find(*place).origin.distribution == HOME for place in _counting(names, suite.metrics))
+    store, counted = Store(root), repr((sorted(names), sorted(suite.metrics)))
+    # The digest of a stranger's source may not tell all that its counter depends on.
+    records = Shelf(store.contents(suite.name), kept, counted) if kept and own else store.records(suite.name)
+    board = build_board(facts, records, counters, metrics)
     registry.notify("synobench_board_built", board=board)
     return board
+
+
+def _counting(counters: Iterable[str], metrics: Iterable[str]) -> list[tuple[str, str]]:
+    """Return kind and name of each counter and metric."""
+    return [*(("counter", parse_spec(spec)[0]) for spec in counters), *(("metric", name) for name in metrics)]
+
+
+@contextlib.contextmanager
+def keeping(cache: Path | None, suite: Suite, registry: Registry, root: Path) -> Iterator[Kept | None]:
+    """Lend what was computed for a suite's board before, below a cache folder, and keep what is new.
+
+    It depends on the sources of the bench and of every plugin that is loaded, and on the versions of the libraries;
+    None where these are not known, or without a folder.
+    """
+    salt = _salt(registry) if cache else None
+    if cache is None or salt is None:
+        with uncollected():
+            yield None
+        return
+    place = hashlib.sha256(str(root.resolve()).encode(errors="surrogatepass")).hexdigest()[:12]
+    kept = Kept(cache / "boards" / f"{slug(suite.name)}-{place}.sqlite", salt)
+    try:
+        with uncollected():
+            yield kept
+        kept.save()
+    finally:
+        kept.close()
+
+
+def _salt(registry: Registry) -> str | None:
+    modules = {(origin.module, origin.version) for origin in registry.origins}
+    try:
+        sources = [(*module, source_digest(module[0])) for module in sorted(modules)]
+        libraries = [(name, importlib.metadata.version(name)) for name in LIBRARIES]
+        return repr((source_digest("synobench"), sources, libraries, sys.version))
+    except (BenchError, OSError, importlib.metadata.PackageNotFoundError):
+        return None
 
 
 def _plan(suite: Suite, registry: Registry) -> list[tuple[Cell, Network]]:

@@ -78,9 +78,9 @@ def _places(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _cache(verb: argparse.ArgumentParser) -> None:
+def _cache(verb: argparse.ArgumentParser, held: str = "parents, checkpoints, what boards were made of") -> None:
     kept = os.environ.get("SYNOBENCH_CACHE") or Path.home() / ".cache" / "synobench"
-    verb.add_argument("--cache", type=Path, default=Path(kept), metavar="DIR", help="parents and checkpoints")
+    verb.add_argument("--cache", type=Path, default=Path(kept), metavar="DIR", help=held)
 
 
 def _grid(verb: argparse.ArgumentParser) -> None:
@@ -123,10 +123,12 @@ def _board(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--with", dest="more", action="append", default=[], metavar="COUNTER", help="add a counter's columns"
     )
+    verb.add_argument("--afresh", action="store_true", help="compute everything again, whatever was kept")
     verb.add_argument(
         "--site", type=Path, default=Path("site"), metavar="DIR", help="where pages are built (%(default)s)"
     )
     _places(verb)
+    _cache(verb, "what boards were made of")
 
 
 def _plugins(verb: argparse.ArgumentParser) -> None:

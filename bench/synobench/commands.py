@@ -68,10 +68,11 @@ def run(arguments: Namespace) -> int:
     from synobench import boards
     from synobench.board.text import board_text
 
-    built = boards.build(todo.suite, registry, arguments.leaderboards)
-    print(board_text(built))
-    for line in boards.write(built, registry, arguments.leaderboards, arguments.site):
-        print(line)
+    with boards.keeping(arguments.cache, todo.suite, registry, arguments.leaderboards) as kept:
+        built = boards.build(todo.suite, registry, arguments.leaderboards, kept=kept)
+        print(board_text(built))
+        for line in boards.write(built, registry, arguments.leaderboards, arguments.site):
+            print(line)
     return 1 if failed else 0
 
 
@@ -201,12 +202,14 @@ def board(arguments: Namespace) -> int:
     if not names:
         told = f"no records of a registered suite lie below {arguments.leaderboards}"
         raise BenchError(f"{told}; 'synobench run quickstart' makes some")
-    for name in names:
-        built = boards.build(find_suite(name, registry), registry, arguments.leaderboards, arguments.more)
-        print(board_text(built, more=arguments.more))
-        if not arguments.more:
-            for line in boards.write(built, registry, arguments.leaderboards, arguments.site):
-                print(line)
+    for suite in [find_suite(name, registry) for name in names]:
+        cache = None if arguments.afresh else arguments.cache
+        with boards.keeping(cache, suite, registry, arguments.leaderboards) as kept:
+            built = boards.build(suite, registry, arguments.leaderboards, arguments.more, kept=kept)
+            print(board_text(built, more=arguments.more))
+            if not arguments.more:
+                for line in boards.write(built, registry, arguments.leaderboards, arguments.site):
+                    print(line)
     return 0
 
 

@@ -15,7 +15,7 @@ from synobench import seeds
 from synobench.entries import PrunerEntry
 from synobench.errors import ContractError
 from synobench.feed import Batch
-from synobench.gradients import SampleGradients, shared
+from synobench.gradients import SampleGradients, screen, shared
 from synobench.jobs import Job
 from synobench.ledger.recorder import Recorder
 from synobench.measurements import ROOM, TRAINING, tidy
@@ -197,7 +197,8 @@ class Pruning:
             return make()
         own = {name: self.job.inputs[name] for name in ("seed", "dataset", "model", "neuron")}
         parent = {"parent": self.job.facts["parent_key"], "weights": self.parent}
-        key = key_of({**own, **parent, "ask": ask, "revision": shared.REVISION})
+        screening = {"screening": screen.REVISION} if ask["screen"] < 1 else {}
+        key = key_of({**own, **parent, "ask": ask, "revision": shared.REVISION, **screening})
         path = self.job.kept("gradients", key) / "gradients.safetensors"
         name = f"sample gradients {key[:16]}"
         found = path.exists()

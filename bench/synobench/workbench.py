@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synobench import seeds
+from synobench import machine, seeds
 from synobench.cost import Meter
 from synobench.errors import BenchError, ContractError, nearest
 from synobench.feed import Batch, Feed
 from synobench.gradients import SampleGradients
 from synobench.gradients.collect import collect
-from synobench.gradients.plan import Ask, draw
+from synobench.gradients.plan import Ask, draw, groups
 from synobench.gradients.ways import Problem
 from synobench.networks import evaluating, logits, prunable
 from synobench.selection import Masks, keep_allocated, keep_by_layer, keep_globally, kept_at_sparsity
@@ -159,6 +159,7 @@ class Workbench:
         screen: float = 1.0,
         total: bool = True,
         memory: int | None = None,
+        kept: bool = True,
     ) -> SampleGradients:
         """Return the gradients of the cross-entropy image by image, with respect to the prunable weights, weight-major.
 
@@ -175,6 +176,7 @@ class Workbench:
                 1 takes every row.
             total: whether the sum over all images is wanted where rows are screened away: it takes their passes too.
             memory: bytes that it may need; None: half of the machine's.
+            kept: whether they are shared with other runs, on disk; False: made for this call, and let go after it.
 
         Raises:
             BenchError: there are not as many images, they do not make whole rows, or more memory is needed.
@@ -192,7 +194,20 @@ class Workbench:
             with evaluating(self.model):
                 return collect(Problem(self.model, wanted, size), self.tools.feed, drawn, ask, bound=memory)
 
-        return self.tools.share(self.model, dataclasses.asdict(ask), make, self._sealed)
+        return self.tools.share(self.model, dataclasses.asdict(ask), make, self._sealed) if kept else make()
+
+    def gradient_groups(self, rows: int, memory: int | None = None) -> list[tuple[str, ...]]:
+        """Split the prunable tensors, in order, into runs whose gradients fit the memory, to be asked for by name.
+
+        Args:
+            rows: of gradients.
+            memory: bytes; None: half of the machine's.
+
+        Returns:
+            names of tensors, a group each; one group where all fit. A tensor too large for any has one of its own.
+        """
+        bound = machine.memory(self.tools.feed.device) // 2 if memory is None else memory
+        return groups({name: weight.numel() for name, weight in self.prunable.items()}, rows, bound)
 
     def evaluate(self, masks: Mapping[str, Tensor] | None = None, half: int | None = 0) -> Evaluation:
         """Measure a candidate on validation data, its weights masked for the while.

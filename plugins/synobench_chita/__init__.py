@@ -28,6 +28,7 @@ def synobench_pruners() -> Iterator[PrunerEntry]:
         run="synobench_chita.pruner:SingleStage",
         summary="sparse regression on per-sample gradients, one stage",
         citation="Benbaki2023",
+        revision=2,
         targets=TARGETS,
         needs={"per-sample-gradients", "validation"},
         changes_survivors=True,

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from synobench_chita.backsolve import inner, product
 from synobench_chita.quadratic import Quadratic
-from synobench_chita.refine import refined
+from synobench_chita.refine import Lines, refined
 
 
 def partition(lengths: Sequence[int], size: int) -> list[slice]:
@@ -31,8 +32,12 @@ def partition(lengths: Sequence[int], size: int) -> list[slice]:
     return out
 
 
-def block_backsolve(problem: Quadratic, support: Tensor, blocks: Sequence[slice]) -> Tensor:
-    """Return the weights [p] that each block's own problem has as its minimiser on the support, a mask [p]."""
+def block_backsolve(problem: Quadratic, support: Tensor, blocks: Sequence[slice], drop: float = 0.0) -> Tensor:
+    """Return the weights [p] that each block's own problem has as its minimiser on the support, a mask [p].
+
+    Without a first-order term each block leaves out the rows that it can do without (see `rows_needed`): its Q stays
+    within (1 + `drop`) times the least.
+    """
     out = torch.zeros_like(problem.dense)
     removed = torch.where(support, 0.0, problem.dense).to(problem.matrix.dtype)
     # One room for all blocks' rows: it stays in the processor's cache.
@@ -42,12 +47,39 @@ def block_backsolve(problem: Quadratic, support: Tensor, blocks: Sequence[slice]
         places = support[block].nonzero().view(-1)
         if places.numel():
             matrix = problem.matrix[block]
+            # The product reads the block from memory; the gather finds it in the cache.
+            image = product(removed[block], matrix)
             rows = torch.index_select(matrix, 0, places, out=room[: len(places)])
-            image, places = product(removed[block], matrix), places + block.start
-            quick = refined(rows, image, problem.ridge) if plain and len(rows) <= problem.rows else None
-            change = _change(rows, image, problem.linear[places], problem.ridge) if quick is None else quick
-            out[places] = problem.dense[places] + torch.as_tensor(change)
+            places = places + block.start
+            change = _plain(rows, image, removed[block], problem.ridge, drop) if plain else None
+            if change is None:
+                change = _change(rows, image, problem.linear[places], problem.ridge)
+            out[places] = problem.dense[places] + change
     return out
+
+
+def rows_needed(lines: Lines, image: Lines, removed: Lines, limit: float) -> int:
+    r"""Return how many of the first rows a block needs, for gathered rows [k, m] and the image u = A_Z w_Z [m].
+
+    With D the rows behind them, :math:`\|D_S d_S - u_D\|^2 \le (\|D_S\|_F^2 + \|u_D\|^2 / \|w_Z\|^2)
+    (\|d_S\|^2 + \|w_Z\|^2)` by Cauchy and Schwarz: rows go while the first factor is at most `limit`.
+    """
+    squares = np.einsum("ij,ij->j", lines, lines).astype(np.float64)
+    size = float(removed @ removed)
+    if size:
+        squares += image.astype(np.float64) ** 2 / size
+    tails = np.cumsum(squares[::-1])
+    return len(image) - int(np.searchsorted(tails, limit, side="right"))
+
+
+def _plain(rows: Tensor, image: Tensor, removed: Tensor, ridge: float, drop: float) -> Tensor | None:
+    """Solve one block without a first-order term, in its own type where that is precise enough."""
+    lines, wanted = rows.numpy(), image.numpy()
+    left = rows_needed(lines, wanted, removed.numpy(), drop * ridge)
+    change = refined(lines[:, :left], wanted[:left], ridge)
+    if change is not None:
+        return torch.from_numpy(change)
+    return _change(rows[:, :left], image[:left], rows.new_zeros(len(rows)).double(), ridge)
 
 
 def _change(rows: Tensor, removed: Tensor, linear: Tensor, ridge: float) -> Tensor:

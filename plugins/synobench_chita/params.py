@@ -15,6 +15,8 @@ VARIANT = "algorithm of the paper; auto: bso-block for networks with convolution
 SUPPORT = "which weights a backsolve starts from: the largest, those after one move of Algorithm 2, or one Newton step"
 SIZE = "images a row of gradients: with more than one, a row is the gradient of their mean loss"
 SCREEN = "share of the trace of the Fisher matrix to reach, by images of largest softmax residual; 1 takes all images"
+LOOK = "validation images, of the first half, on which the ridges of the grid are compared by their loss"
+MEMORY = "GB of gradients at once, 0: half of the machine's; bso-block goes through groups of tensors that fit it"
 DROP = "rows of gradients go while this share of the ridge outweighs them; 0 keeps all that are not zero"
 STRIDES = "multiples of the first-order part tried at each stage; the one of least loss stays, 1 is the published form"
 
@@ -24,11 +26,11 @@ class Chita:
     """One stage."""
 
     variant: str = param("auto", choices=VARIANTS, doc=VARIANT)
-    samples: int = param(3000, low=1, doc="images drawn for gradients, at most the whole training split")
-    screen: float = param(0.999, low=0.0, high=1.0, doc=SCREEN)
+    samples: int = param(2500, low=1, doc="images drawn for gradients, at most the whole training split")
+    screen: float = param(0.99, low=0.0, high=1.0, doc=SCREEN)
     size: int = param(1, low=1, doc=SIZE)
     ridge: str = param("auto", doc="lambda, above 0, or auto: of the grid, the best on half of the validation split")
-    grid: tuple[float, ...] = param((1e-5, 1e-4, 1e-3), doc="ridges that auto chooses from")
+    grid: tuple[float, ...] = param((1e-5, 1e-4), doc="ridges that auto chooses from")
     alpha: float = param(
         0.0, low=0.0, doc="weight of the first-order term: 0 leaves it out, 1 is the local model's own"
     )
@@ -38,6 +40,8 @@ class Chita:
     sweeps: int = param(5, low=0, doc="rounds of coordinate descent over the support, for cd")
     swaps: int = param(50, low=0, doc="rounds of exchanges, at most, for bso-swaps")
     drop: float = param(0.01, low=0.0, doc=DROP)
+    look: int = param(256, low=1, doc=LOOK)
+    memory: float = param(0.0, low=0.0, doc=MEMORY)
 
     def __post_init__(self) -> None:
         # One ridge, however it is written, is one run.
@@ -57,13 +61,13 @@ class ChitaStages:
     """Several stages, Algorithm 1."""
 
     variant: str = param("bso", choices=VARIANTS, doc=VARIANT)
-    stages: int = param(18, low=1, doc="how often gradients are taken and the problem is solved")
+    stages: int = param(11, low=1, doc="how often gradients are taken and the problem is solved")
     schedule: str = param("exp", choices=SCHEDULES, doc="how sparsity rises from stage to stage")
     start: float = param(
         0.7, low=0.0, high=1.0, doc="sparsity of the first stage, s0 of the schedule, at most the target"
     )
     settle: int = param(0, low=0, doc="stages at the end that all lie at the target, the schedule before them")
-    samples: int = param(1000, low=1, doc="images drawn for gradients at each stage, at most the whole training split")
+    samples: int = param(2000, low=1, doc="images drawn for gradients at each stage, at most the whole training split")
     size: int = param(1, low=1, doc=SIZE)
     ridge: float = param(0.1, low=1e-12, doc="lambda")
     alpha: float = param(

@@ -21,7 +21,10 @@ from synobench_chita.swaps import swap_search
 
 @dataclass(frozen=True)
 class Settings:
-    """How a problem is solved: the parameters of the pruners that say so, and the sizes of the prunable tensors."""
+    """How a problem is solved: the parameters of the pruners that say so, and the sizes of the prunable tensors.
+
+    `given` is a support [p] that has been chosen already: for problems that are a part of a larger one.
+    """
 
     variant: str
     support: str = "magnitude"
@@ -29,7 +32,9 @@ class Settings:
     sweeps: int = 5
     swaps: int = 50
     block: int = 500
+    drop: float = 0.0
     lengths: Sequence[int] = ()
+    given: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def without_first_order(problem: Quadratic, found: Solution, settings: Settings)
         return found.dual.without_first_order().weights()
     still = replace(problem, linear=torch.zeros_like(problem.linear), alpha=0.0)
     if settings.variant == "bso-block":
-        return block_backsolve(still, found.support, _runs(problem, settings))
+        return block_backsolve(still, found.support, _runs(problem, settings), settings.drop)
     return backsolve(still, found.support).weights()
 
 
@@ -65,6 +70,8 @@ def chosen(problem: Quadratic, kept: int, settings: Settings) -> Tensor:
     largest of the minimiser over all weights. Without the first-order term the gradient at w̄ is zero, no move is made,
     and the three agree.
     """
+    if settings.given is not None:
+        return settings.given
     if settings.support == "magnitude":
         return largest(problem.dense.abs(), kept)
     if settings.support == "newton":
@@ -99,7 +106,7 @@ def _swaps(problem: Quadratic, kept: int, settings: Settings) -> Solution:
 
 def _blocks(problem: Quadratic, kept: int, settings: Settings) -> Solution:
     support = chosen(problem, kept, settings)
-    return Solution(block_backsolve(problem, support, _runs(problem, settings)), support)
+    return Solution(block_backsolve(problem, support, _runs(problem, settings), settings.drop), support)
 
 
 def _runs(problem: Quadratic, settings: Settings) -> list[slice]:

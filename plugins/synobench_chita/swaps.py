@@ -1,85 +1,79 @@
 r"""Swap search: exchange weights of the support for better ones outside (Benbaki et al. 2023, section 3.3).
 
-Each weight of the support has its cost, each one outside its gain (``scores``). The cheapest are exchanged for the most
-gainful, many at once, as long as Q falls.
+A round takes a pool: the weights of the support that z says to be the cheapest, and those outside that it says to be
+the most gainful. Within the pool exchanges are exact (``pool``); the best one is made as long as one lowers Q. Then the
+support is solved anew, and a pool is taken from what has become of z.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from synobench_chita.backsolve import Dual, backsolve, gram, settle
+from synobench_chita.pool import Pool
 from synobench_chita.quadratic import Quadratic
-from synobench_chita.scores import best_pair, costs, gains
 from synobench_chita.support import largest
 
-CANDIDATES = 4096
-"""Weights scored on either side of the support, those whose z says that they may cross."""
+WIDE = 256
+"""Weights of a pool on either side of the support."""
 
-HEADS = 256
-"""Weights on either side whose pairs are tried where no exchange of many lowers Q."""
+HEADS = 64
+"""Weights on either side of which all pairs are looked at for one exchange."""
+
+LEAST = 3e-5
+"""Rounds end where Q falls by less than this share of itself."""
 
 
 def swap_search(problem: Quadratic, support: Tensor, rounds: int) -> Dual:
-    """Return the backsolve on the support reached from a mask [p] after at most so many lowering exchanges."""
+    """Return the backsolve on the support reached from a mask [p] after at most so many lowering rounds."""
     dual = backsolve(problem, support)
     for _ in range(rounds):
-        lower = _many(dual) or _one(dual)
+        lower = exchanged(dual)
         if lower is None:
             return dual
-        dual = lower
+        fallen, dual = dual.value() - lower.value(), lower
+        if fallen <= LEAST * dual.value():
+            return dual
     return dual
 
 
-def _many(dual: Dual) -> Dual | None:
-    """Exchange the pairs whose gain exceeds their cost, half as many as long as Q does not fall."""
-    leaving, spent, entering, missed = _ranked(dual, CANDIDATES)
-    count = int((spent < missed).sum())
-    while count:
-        lower = _exchanged(dual, leaving[:count], entering[:count])
-        if lower is not None:
-            return lower
-        count //= 2
-    return None
+def exchanged(dual: Dual) -> Dual | None:
+    """Return the dual after the exchanges of one pool, if Q is lower there."""
+    pull = dual.pull()
+    out = _candidates(-pull.abs(), dual.support)
+    places = torch.cat([out, _candidates(pull.abs(), ~dual.support)])
+    pool = Pool(products_of(dual, places), pull[places].cpu().numpy(), np.arange(len(places)) < len(out), WIDE)
+    before = pool.inside.copy()
+    least = LEAST / WIDE * 2.0 * dual.value() / dual.problem.ridge
+    for _ in range(WIDE):
+        leaving, entering, lowered = pool.best(HEADS)
+        if lowered <= least:
+            break
+        pool.exchange(leaving, entering)
+    turned = [torch.from_numpy(np.flatnonzero(side)) for side in (before & ~pool.inside, ~before & pool.inside)]
+    return _settled(dual, *(places[side.to(places.device)] for side in turned)) if len(turned[0]) else None
 
 
-def _one(dual: Dual) -> Dual | None:
-    """Exchange the best of the pairs that the lists' heads make, each pair's effect known exactly."""
-    leaving, _, entering, _ = _ranked(dual, HEADS)
-    if not leaving.numel():
-        return None
-    out, into, lowered = best_pair(dual, leaving, entering)
-    return _exchanged(dual, out, into) if lowered > 0 else None
+def _candidates(scores: Tensor, among: Tensor) -> Tensor:
+    """Return the places of the highest scores [p] among a mask [p]."""
+    places = among.nonzero().view(-1)
+    return places[largest(scores[places], min(WIDE, places.numel()))]
 
 
-def _exchanged(dual: Dual, out: Tensor, into: Tensor) -> Dual | None:
+def products_of(dual: Dual, places: Tensor) -> np.ndarray:
+    """Return :math:`a_i^T K^{-1} a_j` over places [c, c], in float64."""
+    white = torch.linalg.solve_triangular(dual.factor, dual.problem.matrix[places].double().T, upper=False)
+    found: np.ndarray = (white.T @ white).cpu().numpy()
+    return found
+
+
+def _settled(dual: Dual, out: Tensor, into: Tensor) -> Dual | None:
     """Return the dual with some places out of the support and others in it, if Q is lower there."""
     support = dual.support.clone()
     support[out], support[into] = False, True
-    diagonal = dual.problem.ridge * torch.eye(dual.problem.rows, dtype=torch.float64, device=out.device)
-    products = dual.kernel - diagonal - gram(dual.problem, out) + gram(dual.problem, into)
+    products = dual.kernel - gram(dual.problem, out) + gram(dual.problem, into)
+    products.diagonal().sub_(dual.problem.ridge)
     tried = settle(dual.problem, support, products)
     return tried if tried.value() < dual.value() else None
-
-
-def _ranked(dual: Dual, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return places that may leave, cheapest first, with their costs, and as many that may enter, with their gains."""
-    pull = dual.pull()
-    leaving = _candidates(-pull.square(), dual.support, most)
-    entering = _candidates(pull.square(), ~dual.support, most)
-    leaving, spent = _ordered(leaving, costs(dual, leaving, pull))
-    entering, missed = _ordered(entering, -gains(dual, entering, pull))
-    pairs = min(leaving.numel(), entering.numel())
-    return leaving[:pairs], spent[:pairs], entering[:pairs], -missed[:pairs]
-
-
-def _candidates(scores: Tensor, among: Tensor, most: int) -> Tensor:
-    """Return the places of the highest scores [p] among a mask [p]."""
-    places = among.nonzero().view(-1)
-    return places[largest(scores[places], min(most, places.numel()))]
-
-
-def _ordered(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    order = torch.argsort(scores, stable=True)
-    return places[order], scores[order]

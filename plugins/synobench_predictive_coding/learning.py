@@ -50,7 +50,7 @@ class Learning:
         self._optimizer.load_state_dict(dict(state))
 
 
-def adapt(found: Sequence[tuple[nn.Parameter, Tensor]], kappa: float) -> None:
+def adapt(found: Sequence[tuple[Tensor, Tensor]], kappa: float) -> None:
     """Scale one stage's gradients by min(kappa, |W| / (|G| + eps)), W its weight, the first of its parameters."""
     if found:
         weight, gradient = found[0]

@@ -16,7 +16,7 @@ from synobench.rules import Progress, Session
 from synobench.stages import Trace
 from synobench_predictive_coding import PredictiveCoding, errors, states, zil
 from synobench_predictive_coding.feedback import Feedback
-from synobench_predictive_coding.inference import Inferred, Task
+from synobench_predictive_coding.inference import Inferred, Moved, Task
 from synobench_predictive_coding.learning import Learning
 from synobench_predictive_coding.measures import Measures
 from synobench_predictive_coding.output import output_of
@@ -78,6 +78,8 @@ class PredictiveCodingRule:
 
     def _update(self, inputs: Tensor, labels: Tensor, update: int) -> Tensor:
         nudge = self._nudge(update)
+        found: Inferred
+        loss: Tensor
         if self._quick is not None and not self._measures.due(update):
             found, loss = self._quick(inputs, labels, torch.tensor(nudge))
         else:
@@ -112,7 +114,7 @@ class PredictiveCodingRule:
             return errors.infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
 
-    def _moving(self, update: int | None, nudge: float) -> states.Moved:
+    def _moving(self, update: int | None, nudge: float) -> Moved:
         def moved(found: list[Tensor], traces: list[Trace]) -> None:
             self._learning.step(found, traces, update or 0, -1.0 / (len(traces[0].x) * nudge))
             self._session.enforce()

@@ -78,7 +78,11 @@ def _lines(board: Board) -> Iterator[str]:
         yield "% No run has been recorded."
     for network in board.networks:
         if any(row.runs for row in network.rows):
-            yield from ("", *_floats(network, board))
+            yield from ("", board.once("renderers.latex", [network], functools.partial(_told, network, board)))
+
+
+def _told(network: Network, board: Board) -> str:
+    return "\n".join(_floats(network, board))
 
 
 def _floats(network: Network, board: Board) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _lines(board: Board) -> Iterator[str]:
         yield from (f"![Top-1 accuracy against SynOps, one panel a network]({PICTURE})", "")
     yield from _traced(board)
     for network in board.networks:
-        yield from _network(network, board)
+        yield board.once("renderers.markdown", [network], functools.partial(_section_of, network, board))
     yield from _section("## Across networks", prose.across(board))
     for table in across_tables(board):
         yield from _titled(table)
@@ -81,6 +81,10 @@ def _traced(board: Board) -> Iterator[str]:
     """Yield the pictures of what was measured in training, where the board has them."""
     for shown in (PICTURES[name] for name in pictures(board)):
         yield from (f"![{shown.title}, at the first and the last measured update]({shown.file}.svg)", "")
+
+
+def _section_of(network: Network, board: Board) -> str:
+    return "\n".join(_network(network, board))
 
 
 def _network(network: Network, board: Board) -> Iterator[str]:

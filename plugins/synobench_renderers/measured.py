@@ -28,6 +28,6 @@ def pictures(board: Board) -> list[str]:
     """Return the names of the pictures that a board has."""
     if board.suite.versus != RULE:
         return []
-    runs = [run for network in board.networks for row in network.rows if row.dense for run in row.runs]
+    runs = [run for network in board.networks for row in network.rows if row.unpruned for run in row.runs]
     held = {table for run in runs for table in run.training}
     return [name for name, picture in PICTURES.items() if picture.table in held]

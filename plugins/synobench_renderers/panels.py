@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from synobench.board import Board, Network
@@ -85,10 +85,15 @@ class Box:
     top: float
 
 
-def drawn(kind: Kind, network: Network) -> list[Row]:
-    """Return the rows that are drawn as points: those with both figures."""
+def drawn(kind: Kind, network: Network) -> Iterator[Row]:
+    """Yield the rows that are drawn as points: those with both figures."""
     held = (row for row in kind.rows(network) if kind.control or not row.control)
-    return [row for row in held if row.accuracy and kind.figure(row, network)]
+    return (row for row in held if row.accuracy and kind.figure(row, network))
+
+
+def able(kind: Kind, networks: Iterable[Network]) -> list[Network]:
+    """Return the networks of which something can be drawn."""
+    return [network for network in networks if any(True for _ in drawn(kind, network))]
 
 
 def _controls(network: Network) -> list[Row]:
@@ -111,12 +116,12 @@ def picture(
         networks: those to draw; all that have the figures, up to `MOST`, unless they are given.
         panel: width and height of each.
     """
-    able = [network for network in (board.networks if networks is None else networks) if drawn(kind, network)]
-    shown = able[:MOST]
+    held = able(kind, board.networks if networks is None else networks)
+    shown = held[:MOST]
     columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 or panel == PRINT else 3
     width = columns * panel[0] + 2 * EDGE
     legend = laid(_keys(shown, kind, styles), width - 2 * EDGE)
-    notes = wrapped(_notes(kind, len(able) - len(shown)), width - 2 * EDGE - 10) if shown else []
+    notes = wrapped(_notes(kind, len(held) - len(shown)), width - 2 * EDGE - 10) if shown else []
     below = LINE * (len(legend) + len(notes)) + 2 * EDGE
     height = max(1, math.ceil(len(shown) / columns)) * panel[1] + below
     sheet = Sheet(width, height, f"{kind.title}: {plain(board.suite.name)}")
@@ -145,7 +150,7 @@ def _notes(kind: Kind, left_out: int) -> str:
 
 def _panel(sheet: Sheet, box: Box, network: Network, drawing: tuple[Board, Kind, Styles]) -> None:
     board, kind, styles = drawing
-    rows, controls = drawn(kind, network), _controls(network)
+    rows, controls = list(drawn(kind, network)), _controls(network)
     figures = [kind.figure(row, network) for row in rows]
     across = kind.scale([figure.mean for figure in figures if figure], network)
     up = accuracies([row.accuracy.mean for row in (*rows, *controls) if row.accuracy], network.images)

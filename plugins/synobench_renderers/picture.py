@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from synobench.board import Board, Network
 from synobench.board.rows import Row
@@ -12,10 +12,13 @@ from synobench.board.versus import UNPRUNED
 from synobench.protocol import RULE
 from synobench.stats import Estimate
 from synobench_renderers import ranks, scales, traces
-from synobench_renderers.panels import PRINT, Kind, picture
+from synobench_renderers.panels import MOST, PRINT, Kind, able, picture
 from synobench_renderers.scales import Scale
 from synobench_renderers.sheet import Sheet
-from synobench_renderers.styles import styles
+from synobench_renderers.styles import Styles, styles
+
+_BYTES = "latin-1"
+"""How bytes are kept as text."""
 
 SYNOPS, SPARSITY, PARETO, COST = "accuracy-synops", "accuracy-sparsity", "pareto", "cost"
 
@@ -40,7 +43,7 @@ def _middle(network: Network) -> str:
     """Return the target at which entries are compared by cost: of those that most entries reach, the middle one."""
     entries: dict[str, set[str]] = {}
     for row in network.rows:
-        if row.accuracy and not row.control:
+        if row.runs and not row.control:
             entries.setdefault(row.target_label, set()).add(row.label)
     most = max(map(len, entries.values()), default=0)
     shared = [target for target, held in entries.items() if len(held) == most]
@@ -97,7 +100,7 @@ KINDS = {
 
 
 def _unpruned(network: Network) -> list[Row]:
-    return [row for row in network.rows if row.dense]
+    return [row for row in network.rows if row.unpruned]
 
 
 def _training(row: Row, network: Network) -> Estimate | None:
@@ -125,37 +128,53 @@ def _kind(name: str, board: Board) -> Kind:
 
 
 def _svg(name: str, board: Board) -> str:
-    return picture(board, _kind(name, board), styles(board.networks)).svg()
+    kind = _kind(name, board)
+    return _kept(f"{name}.svg", board, kind, lambda looks: picture(board, kind, looks).svg())
 
 
 def _pdf(name: str, board: Board) -> bytes:
-    return picture(board, _kind(name, board), styles(board.networks), panel=PRINT).pdf()
+    kind = _kind(name, board)
+
+    def made(looks: Styles) -> str:
+        return picture(board, kind, looks, panel=PRINT).pdf().decode(_BYTES)
+
+    return _kept(f"{name}.pdf", board, kind, made).encode(_BYTES)
 
 
-def _trace(name: str, board: Board) -> Sheet | None:
-    return traces.of_board(board, name)
+def _kept(name: str, board: Board, kind: Kind, make: Callable[[Styles], str]) -> str:
+    """Return a picture, or the one that was kept of the same networks."""
+    looks, held = styles(board.networks), able(kind, board.networks)
+    shown = {row.label: looks.get(row.label) for network in held[:MOST] for row in network.rows}
+    return board.once(f"renderers.{name}", held[:MOST], lambda: make(looks), len(held), sorted(shown.items()))
 
 
 def _trace_svg(name: str, board: Board) -> str | None:
-    sheet = _trace(name, board)
+    sheet = traces.of_board(board, name)
     return sheet.svg() if sheet else None
 
 
 def _trace_pdf(name: str, board: Board) -> bytes | None:
-    sheet = _trace(name, board)
+    sheet = traces.of_board(board, name)
     return sheet.pdf() if sheet else None
 
 
 def ranks_svg(board: Board) -> str | None:
     """Return the critical-difference diagram as SVG; None where no test across blocks was made."""
-    sheet = ranks.of_board(board)
-    return sheet.svg() if sheet else None
+    return _ranks("ranks.svg", board, lambda sheet: sheet.svg())
 
 
 def ranks_pdf(board: Board) -> bytes | None:
     """Return the same as PDF."""
-    sheet = ranks.of_board(board)
-    return sheet.pdf() if sheet else None
+    made = _ranks("ranks.pdf", board, lambda sheet: sheet.pdf().decode(_BYTES))
+    return None if made is None else made.encode(_BYTES)
+
+
+def _ranks(name: str, board: Board, make: Callable[[Sheet], str]) -> str | None:
+    found, looks = board.across, styles(board.networks)
+    if found is None:
+        return None
+    told = (found.ranks, found.cliques, found.says())
+    return board.once(f"renderers.{name}", [], lambda: make(ranks.diagram(*told, looks)), told, sorted(looks.items()))
 
 
 synops_svg, sparsity_svg, pareto_svg, cost_svg = (functools.partial(_svg, name) for name in KINDS)

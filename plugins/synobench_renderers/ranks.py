@@ -7,20 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synobench.board import Board
 from synobench.board.figures import fixed, plain
 from synobench_renderers.sheet import BACK, Sheet, breadth, cut
-from synobench_renderers.styles import FAINT, INK, Style, styles
+from synobench_renderers.styles import FAINT, INK, Style
 
 _AXIS, _SIDE, _LINE, _BAR, _EDGE = 260.0, 210.0, 15.0, 7.0, 8.0
 
 _BARS = "Bars join entries that exact signed-rank tests, pair by pair under Holm's step-down, do not set apart."
-
-
-def of_board(board: Board) -> Sheet | None:
-    """Return the diagram of a board; None where its blocks are too few for any test."""
-    found = board.across
-    return None if found is None else diagram(found.ranks, found.cliques, found.says(), styles(board.networks))
 
 
 def diagram(

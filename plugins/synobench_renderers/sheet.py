@@ -10,19 +10,11 @@ import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
-from matplotlib.transforms import Affine2D
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
 from synobench_renderers.styles import INK, PAPER
 
@@ -113,6 +105,12 @@ class Sheet:
         return self._saved("pdf", {**_PDF, "Title": self.title})
 
     def _saved(self, kind: str, metadata: dict[str, Any]) -> bytes:
+        # A picture that was kept needs none of it.
+        import matplotlib as mpl
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
         out = io.BytesIO()
         with mpl.rc_context():
             mpl.rcdefaults()
@@ -124,6 +122,11 @@ class Sheet:
         return out.getvalue()
 
     def _draw(self, figure: Figure) -> None:
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import PathPatch
+        from matplotlib.text import Text
+        from matplotlib.transforms import Affine2D
+
         points = Affine2D().scale(1 / _INCH) + figure.dpi_scale_trans
         for stroke, lines in self._lines.items():
             look: Look = {"edgecolor": stroke.colour, "linewidth": stroke.width, "zorder": stroke.layer, "fill": False}
@@ -142,6 +145,9 @@ class Sheet:
 @functools.cache
 def breadth(text: str, size: float = 8.0) -> float:
     """Return how wide a text stands, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
     return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0])
 
 
@@ -154,5 +160,7 @@ def cut(text: str, room: float, size: float = 8.0) -> str:
 
 
 def _joined(lines: Sequence[Sequence[Spot]]) -> Path:
+    from matplotlib.path import Path
+
     codes = [Path.MOVETO if first else Path.LINETO for line in lines for first in (True, *[False] * (len(line) - 1))]
     return Path([spot for line in lines for spot in line], codes)

@@ -3,153 +3,188 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from synobench.board import Board, Network
-from synobench.board.figures import exact, plain
+from synobench.board.figures import plain
 from synobench.board.labels import full_text
 from synobench.board.rows import Row, headline
 from synobench.board.runs import COST, PHASES, Run
 from synobench.board.twins import Twin
 from synobench.stats import Estimate
 from synobench.stats.multiple import Comparison
-from synobench.stats.robust import Superiority
 from synobench.twins import KINDS
 
-Cells = dict[str, str]
+Cell = str | float | None
+"""Text, a figure to be written with nine digits, or a gap. Whole numbers to be written in full are text."""
 
-_SPENT = [(f"{phase}_{item}", phase, item) for phase in PHASES for item in COST]
+_PLACE = ("suite", "version", "dataset", "model", "entry", "parameters_of_entry", "setting", "target", "target_kind")
+_SPENT = [(phase, item) for phase in PHASES for item in COST]
+_COUNTED = [(phase, item) for phase, item in _SPENT if item != "seconds"]
+_YARDSTICK, _CODE = ("gflops", "gbps"), ("version", "commit", "dirty")
+_SIZES = ("kept", "prunable", "parameters_kept", "parameters")
+_SHORT, _LONG = ("mean", "half", "n"), ("mean", "sd", "half", "n", "least", "most")
+_TESTED, _GAP = ("p", "adjusted", "equivalence", "needed", "level"), ("n", "mean", "low", "high")
+_FLIP, _CHANCE = ("p", "floor"), ("probability", "low", "high")
 
 
 def board_csv(board: Board) -> str:
     """Return one row an entry, data set, network and target, over seeds."""
-    rows = [_row(board, network, row) for network in board.networks for row in network.rows]
-    return _csv(rows)
+    heads = _row_heads(board)
+    parts = [
+        board.once("renderers.board", [network], partial(_lines, heads, partial(_rows, board, network)))
+        for network in board.networks
+    ]
+    return _csv(heads, parts)
 
 
 def runs_csv(board: Board) -> str:
     """Return one row a record, a twin's behind those of the first row that it stands behind."""
-    places = {run.key: (row, run) for network in board.networks for row in network.rows for run in row.behind}
-    rows = {id(row): _place(board, network, row) for network in board.networks for row in network.rows}
-    return _csv([_run(board, rows[id(row)], row, run) for row, run in places.values()])
+    heads = _run_heads(board)
+    parts = [
+        board.once("renderers.runs", [network], partial(_lines, heads, partial(_runs, board, network)))
+        for network in board.networks
+    ]
+    return _csv(heads, parts)
 
 
-def _row(board: Board, network: Network, row: Row) -> Cells:
+def _rows(board: Board, network: Network) -> list[list[Cell]]:
+    return [_row(board, network, row) for row in network.rows]
+
+
+def _runs(board: Board, network: Network) -> list[list[Cell]]:
+    held = {run.key: (row, run) for row in network.rows for run in row.behind}
+    places = {id(row): _place(board, network, row) for row in network.rows}
+    counted = _columns(board, network)
+    return [_run(board, counted, places[id(row)], row, run) for row, run in held.values()]
+
+
+def _row_heads(board: Board) -> list[str]:
+    compared = [
+        f"{name}_{head}" for name in ("reference", "control") for head in ("verdict", *_TESTED, *_prefixed(_GAP, _FLIP))
+    ]
+    estimates = [f"{n}_{key}" for n in ("sparsity", "synops", "synops_ratio", "parameters_kept") for key in _SHORT]
+    return [
+        *(*_PLACE, "target_value", "seeds", "missing"),
+        *(f"top1_{key}" for key in _LONG),
+        *(f"difference_{key}" for key in _SHORT),
+        *(*compared, *(f"above_reference_{key}" for key in _CHANCE), *estimates),
+        *("missed", "rank", "best_group", "deterministic"),
+        *(f"gain_{kind}_{key}" for kind in KINDS for key in (*_SHORT, "same", "verdict")),
+        *(f"{phase}_{item}" for phase, item in _COUNTED),
+        *(f"{phase}_seconds" for phase in PHASES),
+        *("machines", *board.columns),
+    ]
+
+
+def _prefixed(gap: Sequence[str], flip: Sequence[str]) -> list[str]:
+    return [*(f"difference_{key}" for key in gap), *(f"sign_flip_{key}" for key in flip)]
+
+
+def _row(board: Board, network: Network, row: Row) -> list[Cell]:
     several = len(row.seconds) > 1
     spent = {} if several or not row.seconds else next(iter(row.seconds.values()))
-    return {
-        **_place(board, network, row),
-        "seeds": str(len(row.runs)),
-        "missing": " ".join(map(str, row.missing)),
-        **_estimate("top1", row.accuracy, extremes=True),
-        **_estimate("difference", row.difference),
-        **_comparison("reference", row.verdict),
-        **_comparison("control", row.to_control),
-        **_chance("above_reference", row.superiority),
-        **_estimate("sparsity", row.sparsity),
-        **_estimate("synops", row.synops),
-        **_estimate("synops_ratio", row.synops_ratio),
-        **_estimate("parameters_kept", row.parameters_kept),
-        "missed": " ".join(map(str, row.missed)),
-        "rank": str(row.rank or ""),
-        "best_group": _truth(row.best),
-        "deterministic": _truth(row.deterministic),
-        **{name: value for kind in KINDS for name, value in _gain(kind, row.twins.get(kind)).items()},
-        **{f"{phase}_{item}": _mean(row.cost[phase][item]) for phase in PHASES for item in COST if item != "seconds"},
-        **{f"{phase}_seconds": _mean(spent.get(phase)) for phase in PHASES},
-        "machines": " | ".join(plain(machine) for machine in row.seconds),
-        **{name: _mean(row.columns.get(name)) for name in board.columns},
-    }
+    cost, columns = row.cost, row.columns
+    return [
+        *_place(board, network, row),
+        str(len(row.runs)),
+        " ".join(map(str, row.missing)),
+        *_facts(row.accuracy, _LONG),
+        *_facts(row.difference, _SHORT),
+        *_comparison(row.verdict),
+        *_comparison(row.to_control),
+        *_facts(row.superiority, _CHANCE),
+        *_facts(row.sparsity, _SHORT),
+        *_facts(row.synops, _SHORT),
+        *_facts(row.synops_ratio, _SHORT),
+        *_facts(row.parameters_kept, _SHORT),
+        " ".join(map(str, row.missed)),
+        str(row.rank or ""),
+        _truth(row.best),
+        _truth(row.deterministic),
+        *(cell for kind in KINDS for cell in _gain(row.twins.get(kind))),
+        *[_mean(cost[phase][item]) for phase, item in _COUNTED],
+        *[_mean(spent.get(phase)) for phase in PHASES],
+        _quoted(" | ".join(map(plain, row.seconds))),
+        *[_mean(columns.get(name)) for name in board.columns],
+    ]
 
 
-def _run(board: Board, place: Cells, row: Row, run: Run) -> Cells:
-    counts = {f"{n}.{c}": value for n, columns in run.counts.items() for c, value in columns.items()}
-    columns = {**counts, **run.metrics}
-    return {
-        "key": run.key,
-        **place,
-        **_twin(row, run),
-        "seed": str(run.seed),
-        "hits": str(run.top1.hits),
-        "images": str(run.top1.total),
-        "top1": exact(run.top1.accuracy),
-        "top5": exact(run.top5.accuracy if run.top5 else None),
-        "validation": exact(run.validation),
-        "sparsity": exact(run.sparsity),
-        "kept": str(run.kept),
-        "prunable": str(run.prunable),
-        "parameters_kept": str(run.parameters_kept),
-        "parameters": str(run.parameters),
-        "synops": exact(headline(run, board.suite.counter, board.suite.headlines)),
-        **{name: exact(run.cost[phase][item]) for name, phase, item in _SPENT},
-        "machine": plain(run.machine),
-        **{name: exact(run.yardstick.get(name)) for name in ("gflops", "gbps")},
-        **{f"code_{name}": _told(run.code.get(name)) for name in ("version", "commit", "dirty")},
-        **{name: exact(columns.get(name)) for name in board.columns},
-    }
+def _run_heads(board: Board) -> list[str]:
+    return [
+        *("key", *_PLACE, "target_value", "seed", "hits", "images", "top1", "top5", "validation", "sparsity"),
+        *(*_SIZES, "synops", *(f"{phase}_{item}" for phase, item in _SPENT), "machine", *_YARDSTICK),
+        *(*(f"code_{name}" for name in _CODE), *board.columns),
+    ]
 
 
-def _twin(row: Row, run: Run) -> Cells:
-    """Return what a twin is called in place of its host."""
-    if any(run is own for own in row.runs):
-        return {}
+def _run(board: Board, counted: Iterable[tuple[str, str]], place: Sequence[Cell], row: Row, run: Run) -> list[Cell]:
+    top1, top5, counts, metrics, cost = run.top1, run.top5, run.counts, run.metrics, run.cost
+    code, yardstick = run.code, run.yardstick
+    return [
+        run.key,
+        *(place if any(run is own for own in row.runs) else _twin(place, run)),
+        str(run.seed),
+        str(top1.hits),
+        str(top1.total),
+        top1.accuracy,
+        top5.accuracy if top5 else None,
+        run.validation,
+        run.sparsity,
+        *(str(run.kept), str(run.prunable), str(run.parameters_kept), str(run.parameters)),
+        headline(run, board.suite.counter, board.suite.headlines),
+        *[cost[phase][item] for phase, item in _SPENT],
+        _quoted(run.machine),
+        *[yardstick.get(name) for name in _YARDSTICK],
+        *[_told(code.get(name)) for name in _CODE],
+        *[counts[name].get(column) if name in counts else metrics.get(column) for name, column in counted],
+    ]
+
+
+def _columns(board: Board, network: Network) -> list[tuple[str, str]]:
+    """Return counter and column behind each further column; a metric's stands without a counter."""
+    runs = [run for row in network.rows for run in row.behind]
+    counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
+    places = {f"{name}.{column}": (name, column) for name, *columns in counted for column in columns}
+    measured = {name for run in runs for name in run.metrics}
+    return [("", name) if name in measured else places.get(name, ("", name)) for name in board.columns]
+
+
+def _twin(place: Sequence[Cell], run: Run) -> list[Cell]:
+    """Return the place of a host with what its twin is called."""
     pruner = run.inputs["pruner"]
-    return {"entry": plain(f"{pruner['name']} (twin)"), "parameters_of_entry": plain(full_text(pruner))}
+    names = {"entry": _quoted(f"{pruner['name']} (twin)"), "parameters_of_entry": _quoted(full_text(pruner))}
+    return [names.get(head, cell) for head, cell in zip((*_PLACE, "target_value"), place, strict=True)]
 
 
-def _place(board: Board, network: Network, row: Row) -> Cells:
-    return {
-        "suite": plain(board.suite.name),
-        "version": plain(board.suite.version),
-        "dataset": plain(network.dataset),
-        "model": plain(network.model),
-        "entry": plain(row.entry),
-        "parameters_of_entry": plain(row.detail),
-        "setting": plain(row.setting),
-        "target": plain(row.target_label),
-        "target_kind": plain(str(row.target["name"])),
-        "target_value": exact(row.target.get("value")),
-    }
+def _place(board: Board, network: Network, row: Row) -> list[Cell]:
+    """Return where a row stands, under `_PLACE` and the value of its target."""
+    told = (board.suite.name, board.suite.version, network.dataset, network.model, row.entry, row.detail, row.setting)
+    return [*map(_quoted, told), _quoted(row.target_label), _quoted(str(row.target["name"])), row.target.get("value")]
 
 
-def _estimate(name: str, estimate: Estimate | None, *, extremes: bool = False) -> Cells:
-    told: Mapping[str, Any] = {"mean": None, "sd": None, "half": None, "n": None, "least": None, "most": None}
-    if estimate is not None:
-        told = {key: getattr(estimate, key) for key in told}
-    kept = told if extremes else {key: told[key] for key in ("mean", "half", "n")}
-    return {f"{name}_{key}": exact(value) for key, value in kept.items()}
-
-
-def _comparison(name: str, found: Comparison | None) -> Cells:
+def _comparison(found: Comparison | None) -> list[Cell]:
     """Return a comparison: its interval stands at `level`, and `adjusted` is its p by Holm over its family."""
-    told = {
-        "": _facts(found, ("p", "adjusted", "equivalence", "needed", "level")),
-        "difference_": _facts(found and found.difference, ("n", "mean", "low", "high")),
-        "sign_flip_": _facts(found and found.flip, ("p", "floor")),
-    }
-    figures = {f"{name}_{part}{key}": exact(v) for part, held in told.items() for key, v in held.items()}
-    return {f"{name}_verdict": found.verdict if found else "", **figures}
+    told = (*_facts(found, _TESTED), *_facts(found and found.difference, _GAP), *_facts(found and found.flip, _FLIP))
+    return [found.verdict if found else "", *told]
 
 
-def _chance(name: str, found: Superiority | None) -> Cells:
-    return {f"{name}_{key}": exact(v) for key, v in _facts(found, ("probability", "low", "high")).items()}
-
-
-def _facts(thing: object, names: Iterable[str]) -> dict[str, float | None]:
+def _facts(thing: object, names: Sequence[str]) -> list[Cell]:
     """Return some fields of a thing, all of them gaps where there is none."""
-    return {name: getattr(thing, name, None) for name in names}
+    return [None] * len(names) if thing is None else [getattr(thing, name) for name in names]
 
 
-def _gain(kind: str, twin: Twin | None) -> Cells:
+def _gain(twin: Twin | None) -> list[Cell]:
     verdict = twin.verdict.verdict if twin and twin.verdict else ""
-    told = {f"gain_{kind}_same": _truth(twin.same if twin else None), f"gain_{kind}_verdict": verdict}
-    return {**_estimate(f"gain_{kind}", twin.gain if twin else None), **told}
+    return [*_facts(twin.gain if twin else None, _SHORT), _truth(twin.same if twin else None), verdict]
 
 
-def _mean(estimate: Estimate | None) -> str:
-    return exact(estimate.mean if estimate else None)
+def _mean(estimate: Estimate | None) -> float | None:
+    return estimate.mean if estimate else None
 
 
 def _truth(value: bool | None) -> str:
@@ -157,13 +192,39 @@ def _truth(value: bool | None) -> str:
 
 
 def _told(value: Any) -> str:
-    return "" if value is None else plain(str(value).lower() if isinstance(value, bool) else str(value))
+    return "" if value is None else _quoted(str(value).lower() if isinstance(value, bool) else str(value))
 
 
-def _csv(rows: Sequence[Cells]) -> str:
-    heads = list(rows[0]) if rows else []
+@functools.lru_cache(maxsize=2**12)
+def _quoted(text: str) -> str:
+    """Return text as a cell of a row of several."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows([row[head] for head in heads] for row in rows)
-    return out.getvalue()
+    csv.writer(out, lineterminator="\n").writerow([plain(text), ""])
+    return out.getvalue().removesuffix(",\n")
+
+
+def _csv(heads: Sequence[str], parts: Sequence[str]) -> str:
+    """Return a table of lines; one without any has no heads."""
+    told = "".join(parts)
+    return ",".join(map(_quoted, dict.fromkeys(heads) if told else ())) + "\n" + told
+
+
+def _lines(heads: Sequence[str], made: Callable[[], Sequence[Sequence[Cell]]]) -> str:
+    """Return rows as lines; of two columns of one name the first has the place and the last the cells."""
+    places = {head: i for i, head in enumerate(heads)}
+    twice = len(places) < len(heads)
+    return "".join([_line([row[i] for i in places.values()] if twice else row) + "\n" for row in made()])
+
+
+def _line(cells: Sequence[Cell]) -> str:
+    line = _layout(tuple(map(type, cells))) % tuple(cells)
+    if ",-0," in line or line.endswith(",-0"):  # there is no negative zero
+        cells = [0.0 if cell == 0 else cell for cell in cells]
+        line = _layout(tuple(map(type, cells))) % tuple(cells)
+    return line
+
+
+@functools.lru_cache(maxsize=2**10)
+def _layout(kinds: Sequence[type]) -> str:
+    """Return the format of a row of such cells: one call writes it whole."""
+    return ",".join("%s" if issubclass(kind, str) else "%.0s" if kind is type(None) else "%.9g" for kind in kinds)

@@ -89,7 +89,7 @@ def of_board(board: Board, name: str) -> Sheet | None:
 
 def _traces(network: Network, table: str, kind: Kind) -> list[tuple[Trace, Trace]]:
     """Return the first and the last trace of each unpruned entry that has any, by the alphabet."""
-    rows = sorted((row for row in network.rows if row.dense), key=lambda row: row.label)
+    rows = sorted((row for row in network.rows if row.unpruned), key=lambda row: row.label)
     return [found for row in rows if (found := _trace(row, table, kind))]
 
 
@@ -100,7 +100,7 @@ def _trace(row: Row, table: str, kind: Kind) -> tuple[Trace, Trace] | None:
     if not tables:
         return None
     name = str(tables[0]["by"][0])
-    start = int(name) if name.isdigit() else 1
+    start = int(name) if name.isdecimal() and len(name) < 6 else 1
     first, last = (Trace(row.label, tables[0]["at"][i], start, _places(tables, i, wide, kind)) for i in (0, -1))
     return first, last
 

@@ -6,6 +6,9 @@
 The records are made up, of the size of committed ones: 10,000 test images, inputs, a ledger whose counts no other has,
 curves, provenance. Seconds of the processor (`_cpu`) stand beside those of the clock, which others share. A board of N
 records has twelve entries at four targets and five seeds on as many networks as that takes.
+
+A board is built without a cache (`board`), with an empty one (`first`), then with what that kept: nothing changed
+(`same`), and after ten records were added (`again`). The files of each are held against those of a build without.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import functools
+import hashlib
 import json
 import pstats
 import resource
@@ -119,16 +123,18 @@ def parse(root: Path) -> dict[str, float]:
     return {"parse": time.perf_counter() - start, "parse_cpu": time.process_time() - busy}
 
 
-def build(root: Path) -> dict[str, float]:
+def build(root: Path, cache: Path | None = None) -> dict[str, float]:
     """Build the board in every format in this process; return seconds and the peak of its memory in MiB."""
     from synobench import boards, registry
     from synobench.suite import parse as parse_suite
 
     start, busy = time.perf_counter(), time.process_time()
     known = registry.load(strict=True, strangers=False)
-    board = boards.build(parse_suite(SUITE), known, root)
-    computed = time.process_time() - busy
-    boards.write(board, known, root, root / "site")
+    suite = parse_suite(SUITE)
+    with boards.keeping(cache, suite, known, root) as kept:
+        board = boards.build(suite, known, root, kept=kept)
+        computed = time.process_time() - busy
+        boards.write(board, known, root, root / "site")
     cpu, total = time.process_time() - busy, time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     told = {"compute_cpu": computed, "render_cpu": cpu - computed, "board_cpu": cpu, "board": total}
@@ -146,10 +152,34 @@ def touch(root: Path, count: int) -> None:
 
 
 def child(root: Path, action: str) -> dict[str, float]:
-    """Run one step in a process of its own, so that its memory is its own too."""
+    """Run one step in a process of its own, so that its memory is its own too; a build writes every file."""
+    if action != "parse":
+        shutil.rmtree(root / "boards", ignore_errors=True)
+        shutil.rmtree(root / "site", ignore_errors=True)
     line = [sys.executable, __file__, "--child", action, "--root", str(root)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def files(root: Path) -> dict[str, str]:
+    """Return the digest of every file of the board below a folder."""
+    found = [path for part in ("boards", "site") for path in sorted((root / part).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def rebuilds(root: Path) -> dict[str, float]:
+    """Return the seconds of the processor of builds with a cache, and their memory; their files must not differ."""
+    plain, found = files(root), {}
+    for name in ("first", "same", "again"):
+        if name == "again":
+            touch(root, 10)
+            child(root, "build")
+            plain = files(root)
+        built = child(root, "rebuild")
+        found |= {f"{name}_cpu": built["board_cpu"], f"{name}_MiB": built["MiB"]}
+        if files(root) != plain:
+            raise SystemExit(f"{name}: with a cache the files differ from those without")
     return found
 
 
@@ -159,16 +189,10 @@ def measure(count: int, rounds: int) -> None:
     try:
         fill(root, count)
         parse(root)  # The files lie in the page cache from here on, for both sides alike.
-        found = []
-        for _ in range(rounds):
-            shutil.rmtree(root / "boards", ignore_errors=True)
-            shutil.rmtree(root / "site", ignore_errors=True)
-            found.append({**child(root, "parse"), **child(root, "build")})
+        found = [{**child(root, "parse"), **child(root, "build")} for _ in range(rounds)]
         chosen = sorted(found, key=lambda row: row["board_cpu"] / row["parse_cpu"])[len(found) // 2]
-        touch(root, 10)
-        again = child(root, "build")
         ratios = {f"ratio{of}": chosen[f"board{of}"] / chosen[f"parse{of}"] for of in ("", "_cpu")}
-        row = {"records": count, **chosen, **ratios, "again_cpu": again["board_cpu"]}
+        row = {"records": count, **chosen, **ratios, **rebuilds(root)}
         print(json.dumps({name: round(value, 3) for name, value in row.items()}), flush=True)
     finally:
         shutil.rmtree(root)
@@ -180,11 +204,12 @@ def main() -> None:
     options.add_argument("--records", type=int, nargs="+", default=[2_000, 6_000, 20_000])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true", help="profile one build in place of timing")
-    options.add_argument("--child", choices=("parse", "build"), help=argparse.SUPPRESS)
+    options.add_argument("--child", choices=("parse", "build", "rebuild"), help=argparse.SUPPRESS)
     options.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.child:
-        print(json.dumps(parse(given.root) if given.child == "parse" else build(given.root)))
+        cache = given.root / "cache" if given.child == "rebuild" else None
+        print(json.dumps(parse(given.root) if given.child == "parse" else build(given.root, cache)))
         return
     if given.profile:
         with tempfile.TemporaryDirectory() as folder:

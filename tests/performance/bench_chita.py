@@ -193,7 +193,7 @@ def _ours(case: Case, variant: str, drop: float) -> Callable[[], Any]:
     def run() -> Any:
         dense = case.weights.double()
         problem = Quadratic(case.matrix[:, : _rows(case, drop)], dense, case.ridge, torch.zeros_like(dense))
-        return solve(problem, case.kept, Settings(variant, block=BLOCK, lengths=case.lengths)).weights
+        return solve(problem, case.kept, Settings(variant, block=BLOCK, drop=drop, lengths=case.lengths)).weights
 
     return run
 

@@ -1,9 +1,8 @@
-"""Block CHITA on networks of 4 to 26 million weights: seconds and memory, by groups of tensors.
+"""Block CHITA on networks of 4 to 26 million weights: seconds and memory of the pruner itself, by groups of tensors.
 
-Run as a script; see CHITA.md beside it. Weights, images and labels are random, and no row
-is dropped: the solver takes all of them.
-The support is the largest weights of the whole network. Then groups of whole tensors go through one after the other:
-their gradients are computed, their blocks solved, the gradients let go. So no more than one group's are ever held.
+Run as a script; see CHITA.md beside it. Weights, images and labels are random, and no row is dropped (`--drop`):
+the solver takes all of them. The pruner is lent no more memory for gradients than `--hold`, and goes through groups of
+whole tensors: their gradients are computed, their blocks solved, the gradients let go.
 """
 
 from __future__ import annotations
@@ -12,42 +11,79 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synobench.cost import Meter
 from synobench.feed import Feed
-from synobench.gradients.collect import collect
-from synobench.gradients.plan import Ask
-from synobench.gradients.ways import Problem
-from synobench_chita.blocks import block_backsolve, partition
-from synobench_chita.pruner import quadratic
-from synobench_chita.support import largest
+from synobench.gradients import SampleGradients
+from synobench.workbench import Target, Tools, Workbench
+from synobench_chita.params import Chita
+from synobench_chita.pruner import SingleStage
 
 
 def main() -> None:
-    """Prune one network group by group and print one JSON object a group, and one for the whole."""
+    """Prune one network by the pruner and print one JSON object a group, and one for the whole."""
     options = _options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = NETWORKS[options.network]()
-    weights = {name: p for name, p in model.named_parameters() if p.dim() > 1}
-    flat = torch.cat([w.detach().flatten() for w in weights.values()]).double()
-    support = largest(flat.abs(), int((1 - options.sparsity) * len(flat)))
     feed = images(options.samples, options.side, list(model.modules())[-1].out_features)
     normalised(model, feed)
-    told: list[dict[str, Any]] = []
-    for start, names in groups(weights, int(options.hold * 1e9 / 4 / options.samples)):
-        told.append(pruned(Problem(model, {n: weights[n] for n in names}), feed, support[start:], options))
-        print(json.dumps(told[-1]), flush=True)
-    counted = ("weights", "gradients", "solver", "solver_wall")
-    sums = {key: round(sum(group[key] for group in told), 2) for key in counted}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    asked = {"network": options.network, "samples": options.samples, "groups": len(told), "kept": int(support.sum())}
-    print(json.dumps({**asked, **sums, "peak_gb": round(peak, 2), "gflops": gflops(options.threads)}))
+    patterns = [name for name, p in model.named_parameters() if p.dim() > 1]
+    lent: Any = None
+    tools = Tools(feed, feed, 0, 128, patterns, Meter(), lent, lent, lent, lambda _: None)
+    bench = Timed(model, tools, Target("sparsity", options.sparsity))
+    asked = Chita(
+        variant="bso-block",
+        block=options.block,
+        samples=options.samples,
+        screen=1.0,
+        ridge=str(options.ridge),
+        drop=options.drop,
+        memory=options.hold,
+    )
+    begun, wall = time.process_time(), time.perf_counter()
+    proposal = SingleStage(asked).prune(bench)
+    whole = time.process_time() - begun
+    assert all(bool(value.isfinite().all()) for value in proposal.tensors.values())
+    told = proposal.measurements
+    print(
+        json.dumps(
+            {
+                "network": options.network,
+                "weights": sum(mask.numel() for mask in proposal.masks.values()),
+                "kept": int(told["k"]),
+                "samples": options.samples,
+                "groups": int(told["groups"]),
+                "gradients": round(bench.seconds, 2),
+                "solver": round(whole - bench.seconds, 2),
+                "wall": round(time.perf_counter() - wall, 2),
+                "objective_over_magnitudes": round(told["objective"] / told["objective_magnitude"], 4),
+                "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+                "gflops": gflops(options.threads),
+            }
+        )
+    )
+
+
+class Timed(Workbench):
+    """A workbench that tells what its gradients take."""
+
+    seconds = 0.0
+
+    def sample_gradients(self, *args: Any, **more: Any) -> SampleGradients:
+        """Compute gradients, add up the processor's seconds, and print one JSON object."""
+        begun = time.process_time()
+        found = super().sample_gradients(*args, **{**more, "kept": False})
+        self.seconds += time.process_time() - begun
+        weights, rows = found.matrix.shape
+        told = {"tensors": len(found.spans), "weights": weights, "rows": rows, "gb": round(weights * rows * 4e-9, 2)}
+        print(json.dumps({**told, "gradients_so_far": round(self.seconds, 2)}), flush=True)
+        return found
 
 
 def _options() -> argparse.Namespace:
@@ -56,43 +92,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--sparsity", type=float, default=0.8)
     parser.add_argument("--ridge", type=float, default=1e-4)
+    parser.add_argument("--drop", type=float, default=0.0, help="as the pruner's; 0 keeps every row")
     parser.add_argument("--block", type=int, default=500)
     parser.add_argument("--side", type=int, default=32, help="images are this many pixels high and wide")
-    parser.add_argument("--hold", type=float, default=4.0, help="GB of gradients to hold at once (one tensor at least)")
+    parser.add_argument("--hold", type=float, default=4.0, help="GB of gradients at once")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
-
-
-def groups(weights: dict[str, nn.Parameter], most: int) -> Iterator[tuple[int, list[str]]]:
-    """Split tensors, in order, into groups of at most so many weights; yield where each starts, and its names."""
-    start, names, held = 0, list[str](), 0
-    for name, weight in weights.items():
-        if names and held + weight.numel() > most:
-            yield start, names
-            start, names, held = start + held, [], 0
-        names.append(name)
-        held += weight.numel()
-    yield start, names
-
-
-def pruned(problem: Problem, feed: Feed, support: Tensor, options: argparse.Namespace) -> dict[str, Any]:
-    """Compute the gradients of a group and solve its blocks on the support, which may go on behind the group."""
-    begun = time.process_time()
-    gradients = collect(problem, feed, torch.arange(options.samples), Ask(options.samples), way="hooks", bound=1 << 40)
-    solving, wall = time.process_time(), time.perf_counter()
-    lengths = [weight.numel() for weight in problem.weights.values()]
-    model = quadratic(gradients, options.ridge, 0.0)
-    found = block_backsolve(model, support[: sum(lengths)], partition(lengths, options.block))
-    done, late = time.process_time(), time.perf_counter()
-    assert bool(found.isfinite().all())
-    return {
-        "weights": sum(lengths),
-        "rows": model.rows,
-        "gradient_gb": round(gradients.matrix.numel() * 4 / 1e9, 2),
-        "gradients": round(solving - begun, 2),
-        "solver": round(done - solving, 2),
-        "solver_wall": round(late - wall, 2),
-    }
 
 
 def gflops(threads: int, size: int = 2048) -> float:

@@ -22,8 +22,8 @@ from synobench.params import as_dict, parse_spec, resolve
 from synobench.registry import Registry
 from synobench.surgery import Proposal, Referee
 from synobench.workbench import Target, Tools, Workbench
-from synobench_chita.pruner import quadratic
 from synobench_chita.schedules import SCHEDULES, sparsities
+from synobench_chita.setting import quadratic
 from synobench_chita.support import largest
 
 SPECS = [
@@ -123,14 +123,15 @@ def test_the_model_has_the_loss_gradient_and_the_fisher_matrix(size: int) -> Non
 def test_auto_takes_the_ridge_that_validation_data_likes_best(registry: Registry) -> None:
     grid = (1e-4, 1e-2, 1.0, 100.0)
     found = bench()
-    scores = {}
+    losses = {}
     for ridge in grid:
         proposal = proposed(f"chita[variant=bso,ridge={ridge}]", bench(), registry)
         with found.trial():
             found.model.load_state_dict({**found.model.state_dict(), **proposal.tensors})
-            scores[ridge] = found.evaluate().accuracy
-    told = proposed(f"chita[variant=bso,grid={'/'.join(map(str, grid))}]", bench(), registry).measurements
-    assert told["ridge"] == max(scores, key=lambda r: (scores[r], r))
+            with torch.no_grad():
+                losses[ridge] = sum(float(found.loss(b)) * len(b[1]) for b in found.validation(half=0, limit=20))
+    told = proposed(f"chita[variant=bso,look=20,grid={'/'.join(map(str, grid))}]", bench(), registry).measurements
+    assert told["ridge"] == min(losses, key=lambda r: losses[r])
     assert told["ridges"] == 4
 
 
@@ -142,6 +143,30 @@ def test_auto_blocks_where_there_are_convolutions_and_swaps_elsewhere(registry: 
             for v in ("auto", variant)
         )
         assert all(torch.equal(auto[n], named[n]) for n in auto)
+
+
+@pytest.mark.parametrize(("alpha", "screen"), [(0, 1), (1, 1), (0, 0.9)])
+def test_group_by_group_is_the_whole(alpha: int, screen: float, registry: Registry) -> None:
+    spec = f"chita[variant=bso-block,block=10,alpha={alpha},screen={screen},drop=0,grid=0.01/0.1,memory="
+    told = {memory: proposed(f"{spec}{memory}]", bench(), registry) for memory in (1, 0.0001)}
+    assert [found.measurements["groups"] for found in told.values()] == [1, 2]
+    whole, apart = told.values()
+    assert all(torch.equal(apart.masks[name], mask) for name, mask in whole.masks.items())
+    if screen == 1:
+        for name, value in whole.tensors.items():
+            torch.testing.assert_close(apart.tensors[name], value)
+        for name in ("objective", "objective_magnitude", "ridge", "k", "n", "rows"):
+            assert apart.measurements[name] == pytest.approx(whole.measurements[name], rel=1e-5)
+
+
+def test_no_more_than_one_groups_gradients_are_asked_for(registry: Registry) -> None:
+    found, asked = bench(), []
+    take = found.sample_gradients
+    found.sample_gradients = lambda *a, **m: asked.append((m["names"], m["kept"])) or take(*a, **m)  # type: ignore[method-assign,func-returns-value]
+    proposed("chita[variant=bso-block,ridge=0.01,memory=0.0001]", found, registry)
+    assert asked == [(("0.weight",), False), (("3.weight",), False)]
+    with pytest.raises(BenchError, match=r"need .* GB, and the bound is 0\.0 GB"):
+        proposed("chita[variant=bso,ridge=0.01,memory=0.000001]", bench(), registry)
 
 
 def test_one_stage_of_the_published_form_is_a_backsolve_with_the_first_order_term(registry: Registry) -> None:

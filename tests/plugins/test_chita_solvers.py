@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,16 +14,16 @@ from torch import Tensor
 
 from synobench_chita.active import active_set
 from synobench_chita.backsolve import backsolve, gram
-from synobench_chita.blocks import block_backsolve, partition
+from synobench_chita.blocks import block_backsolve, partition, rows_needed
 from synobench_chita.descent import coordinate_descent
 from synobench_chita.iht import descend, lipschitz
+from synobench_chita.pool import Pool
 from synobench_chita.quadratic import Quadratic
 from synobench_chita.refine import refined
-from synobench_chita.scores import best_pair, costs, gains
 from synobench_chita.search import at, exact_step, first_breakpoint, line_search, slope
 from synobench_chita.solve import SOLVERS, Settings, chosen, solve
 from synobench_chita.support import hard_threshold, largest
-from synobench_chita.swaps import swap_search
+from synobench_chita.swaps import exchanged, products_of, swap_search
 
 VARIANTS = tuple(SOLVERS)
 
@@ -106,7 +107,7 @@ def test_the_breakpoint_is_where_a_scan_sees_the_support_change(seed: int, kept:
     weights = hard_threshold(q.dense, kept)
     gradient, support = q.gradient(weights), largest(weights.abs(), kept)
     turn = first_breakpoint(weights, gradient, support)
-    for factor, same in ((0.25, True), (0.999, True), (1.001, False)):
+    for factor, same in ((0.25, True), (1 - 1e-7, True), (1 + 1e-7, False)):
         moved = largest((weights - factor * turn * gradient).abs(), kept)
         assert bool((moved == support).all()) is same
     assert turn < float("inf")
@@ -371,9 +372,11 @@ def test_single_precision_is_refined_or_left_alone() -> None:
     for ridge in (1.0, 1e-2):
         wide = rows.double()
         wanted = torch.linalg.solve(wide @ wide.T + ridge * torch.eye(40), wide @ image.double())
-        torch.testing.assert_close(torch.as_tensor(refined(rows, image, ridge)), wanted, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            torch.as_tensor(refined(rows.numpy(), image.numpy(), ridge)), wanted, rtol=1e-5, atol=1e-6
+        )
     # Forty weights with one gradient: what the ridge adds to their products is less than their last digit.
-    assert refined(1e3 * rows[:1].expand(40, 60).contiguous(), image, 1e-3) is None
+    assert refined(1e3 * rows[:1].expand(40, 60).numpy().copy(), image.numpy(), 1e-3) is None
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 25))
@@ -410,23 +413,91 @@ def test_a_step_that_would_raise_q_is_not_taken() -> None:
         assert line_search(q, start, 5).value <= start.value
 
 
+def everything(q: Quadratic, support: Tensor) -> Pool:
+    """Return the pool of all weights."""
+    dual, places = backsolve(q, support), torch.arange(q.size)
+    return Pool(products_of(dual, places), dual.pull().numpy(), support.numpy(), 5)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_costs_gains_and_pairs_are_what_solving_anew_gives(alpha: float) -> None:
+def test_a_pool_knows_what_solving_anew_gives(alpha: float) -> None:
     q = problem(13, alpha=alpha)
     support = masks(q, 13, 6)
-    dual = backsolve(q, support)
-    inside, outside = support.nonzero().view(-1), (~support).nonzero().view(-1)
+    pool = everything(q, support)
 
-    def changed(*places: Tensor) -> float:
+    def lowered(*places: int) -> float:
         other = support.clone()
-        other[torch.stack(places)] ^= True
-        risen = by_definition(q, dense_solve(q, other)) - by_definition(q, dense_solve(q, support))
-        return 2 * risen / q.ridge
+        other[list(places)] ^= True
+        return 2 * (by_definition(q, dense_solve(q, support)) - by_definition(q, dense_solve(q, other))) / q.ridge
 
-    wanted = torch.tensor([changed(i) for i in inside], dtype=torch.float64)
-    torch.testing.assert_close(costs(dual, inside, dual.pull()), wanted)
-    wanted = torch.tensor([-changed(j) for j in outside], dtype=torch.float64)
-    torch.testing.assert_close(gains(dual, outside, dual.pull()), wanted)
-    out, into, lowered = best_pair(dual, inside, outside)
-    best = min(changed(i, j) for i in inside for j in outside)
-    assert (lowered, changed(out[0], into[0])) == pytest.approx((-best, best))
+    alone = [lowered(j) for j in range(q.size)]
+    rest = np.where(support, 1 - pool.leverage, -1 - pool.leverage)
+    assert -(pool.pull**2) / rest == pytest.approx(alone)
+    out, into, best = pool.best(q.size)
+    pairs = {(i, j): lowered(i, j) for i in range(14) if support[i] for j in range(14) if not support[j]}
+    assert (pairs[out, into], best) == pytest.approx((max(pairs.values()),) * 2)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0]), st.integers(1, 5))
+def test_a_pool_follows_its_exchanges(seed: int, alpha: float, times: int) -> None:
+    q = problem(seed, alpha=alpha)
+    support = masks(q, seed, 6)
+    pool = everything(q, support)
+    for _ in range(times):
+        out, into, _ = pool.best(3)
+        pool.exchange(out, into)
+    anew = everything(q, torch.from_numpy(pool.inside))
+    assert pool.inside.sum() == 6
+    assert pool.pull == pytest.approx(anew.pull, rel=1e-6, abs=1e-8)
+    assert pool.leverage == pytest.approx(anew.leverage, rel=1e-6, abs=1e-8)
+
+
+def test_a_round_of_exchanges_lowers_q_or_is_refused() -> None:
+    q = problem(14, rows=20, size=200)
+    dual = backsolve(q, masks(q, 14, 60))
+    while (lower := exchanged(dual)) is not None:
+        assert lower.value() < dual.value()
+        assert int(lower.support.sum()) == 60
+        assert lower.value() == pytest.approx(backsolve(q, lower.support).value(), rel=1e-9)
+        dual = lower
+    # Where a round finds nothing no single exchange lowers Q.
+    assert everything(q, dual.support).best(200)[2] <= 1e-4 * 2 * dual.value() / q.ridge
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.floats(1e-4, 1.0))
+def test_rows_that_a_block_leaves_out_cost_no_more_than_the_certificate(seed: int, kept: int, limit: float) -> None:
+    draws = np.random.RandomState(seed)
+    matrix = draws.randn(80, 50) * 10.0 ** np.linspace(1, -4, 50)
+    lines, gone, removed = matrix[:kept], matrix[kept:], draws.randn(80 - kept)
+    image = removed @ gone
+    rows = rows_needed(lines, image, removed, limit)
+    dropped, fallen = lines[:, rows:], image[rows:]
+    if rows:
+        whole = (lines[:, rows - 1 :] ** 2).sum() + (image[rows - 1 :] ** 2).sum() / (removed @ removed)
+        assert whole > limit
+    if not dropped.size:
+        return
+    # The worst change in direction: along the dropped rows' first singular vector, either way and of any length.
+    worst = np.linalg.svd(dropped)[0][:, 0]
+    for length in (-10.0, -1.0, 0.0, 1.0, 10.0):
+        change = length * worst
+        moved = ((change @ dropped - fallen) ** 2).sum()
+        assert moved <= limit * (change @ change + removed @ removed) * (1 + 1e-9)
+
+
+def test_blocks_that_leave_rows_out_stay_within_the_bound() -> None:
+    draws = torch.Generator().manual_seed(3)
+    spread = 10.0 ** torch.linspace(1.5, -3.0, 120, dtype=torch.float64)
+    matrix = torch.randn(300, 120, generator=draws, dtype=torch.float64) * spread / 300**0.5
+    dense = 0.1 * torch.randn(300, generator=draws, dtype=torch.float64)
+    q = Quadratic(matrix.float(), dense, 0.1, torch.zeros_like(dense))
+    support, blocks = largest(dense.abs(), 120), partition((300,), 100)
+    least, found = (block_backsolve(q, support, blocks, drop) for drop in (0.0, 0.05))
+    assert not torch.equal(least, found)
+    for part in blocks:
+        own = replace(q, matrix=q.matrix[part].double(), dense=dense[part], linear=q.linear[part])
+        best = by_definition(own, torch.where(support[part], dense_solve(own, support[part]), 0.0))
+        assert by_definition(own, least[part]) == pytest.approx(best, rel=1e-6)
+        assert best * (1 - 1e-9) <= by_definition(own, found[part]) <= 1.05 * best

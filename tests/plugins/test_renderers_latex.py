@@ -172,11 +172,11 @@ def test_gains_over_twins_stand_in_blocks_of_their_own(demo: Any) -> None:
     gain = Estimate(5, 0.0123, 0.002, 0.0034, 0.01, 0.015)
 
     def twinned(row: Any) -> Any:
-        magnitude = Twin("magnitude", (), (), None, gain, False)
-        return {
-            "random": {"magnitude": magnitude},
-            "obd": {"magnitude": dataclasses.replace(magnitude, same=True)},
-        }.get(row.label, {})
+        if row.label not in ("random", "obd"):
+            return {}
+        twin = Twin("magnitude", row.label, (), (), dict)
+        vars(twin).update(gain=gain, same=row.label == "obd")  # told, in place of computed
+        return {"magnitude": twin}
 
     rows = tuple(dataclasses.replace(row, twins=twinned(row)) for row in network.rows)
     text = board_tex(dataclasses.replace(demo, networks=(dataclasses.replace(network, rows=rows),)))

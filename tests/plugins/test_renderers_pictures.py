@@ -359,9 +359,9 @@ def test_crowded_ticks_are_thinned() -> None:
 
 
 def test_one_long_interval_does_not_flatten_the_picture() -> None:
-    assert panels._around([(0.0, 0.0, 0.0), (10.0, 8.0, 12.0)]) == pytest.approx((-0.6, 12.3))
-    assert panels._around([(0.0, -500.0, 500.0), (10.0, 10.0, 10.0)]) == (-3.5, 13.5)
-    assert panels._around([(5.0, 5.0, 5.0)], 1.0) == (4.5, 5.5)
+    assert panels.around([(0.0, 0.0, 0.0), (10.0, 8.0, 12.0)]) == pytest.approx((-0.6, 12.3))
+    assert panels.around([(0.0, -500.0, 500.0), (10.0, 10.0, 10.0)]) == (-3.5, 13.5)
+    assert panels.around([(5.0, 5.0, 5.0)], 1.0) == (4.5, 5.5)
 
 
 def test_long_texts_are_cut_to_the_room() -> None:

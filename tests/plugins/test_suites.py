@@ -114,7 +114,7 @@ def test_rules_have_each_ablation_on_the_perceptrons(registry: Registry) -> None
     told: dict[str, dict[str, dict[str, object]]] = {}
     for cell, network in zip(cells(read("rules", registry), registry)[0], _networks(registry), strict=True):
         told.setdefault(network.label, {})[network.entry] = cell.inputs["rule"]["params"]
-    for label in ("digits/mlp-300-150-10", "mnist/mlp-300-150-10", "fashion-mnist/mlp-300-150-10"):
+    for label in ("digits/mlp-300-150-10", "mnist/mlp-300-150-10"):
         held = told[label]
         assert held["predictive coding"].items() >= {"energy": "centred", "lalr": True, "solver": "state"}.items()
         assert held["PC, forward energy only"]["energy"] == "off"

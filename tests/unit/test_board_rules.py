@@ -14,11 +14,13 @@ from synobench import boards
 from synobench.board import SuiteFacts, build_board, findings, prose
 from synobench.board.text import board_text
 from synobench.board.versus import UNPRUNED, trained
+from synobench.errors import BenchError
 from synobench.protocol import RULE, parse
 from synobench.registry import Registry
 from synobench.stats.multiple import compare
-from synobench.store import key_of
+from synobench.store import Store, key_of
 from synobench.testing.records import make_failure, make_record
+from synobench_renderers import picture
 
 PARTS = {
     "backprop": {"name": "backprop", "params": {"rate": 0.1}},
@@ -229,6 +231,46 @@ def test_a_suite_gives_rules_their_names_and_the_reference(registry: Registry, t
         ("BP + magnitude", "sparsity 90 %", True, (0, 1)),
         ("slow + magnitude", "sparsity 90 %", False, (0, 1)),
     }
+
+
+def test_a_board_out_of_the_cache_is_the_one_without(registry: Registry, tmp_path: Path) -> None:
+    table = {"by": ["fc1.weight", "fc2.weight"], "at": [0, 16], "values": [[1e-3, None], [0.25, 2e-3]]}
+    suite, store = parse(SUITE.replace("[0, 1]", "[0, 1, 2]")), Store(tmp_path / "leaderboards")
+    for one in records():
+        one["outcome"]["measurements"] = {"train/update-norm": table, "train/largest-update": None}
+        store.add(one)
+    made = []
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        with boards.keeping(cache, suite, registry, store.root) as kept:
+            board = boards.build(suite, registry, store.root, kept=kept)
+            made.append([(n, r.entry, r.verdict, r.runs[0].training) for n in board.networks for r in n.rows if r.runs])
+    assert made[0]
+    assert made[0][0][3] == {"update-norm": table}
+    assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [1],
+        {"train/update-norm": "high"},
+        {"train/update-norm": {"by": [["x"]], "at": [1], "values": [[1]]}},
+        {"train/update-norm": {"by": ["x"], "at": [1], "values": [[10**400]]}},
+        {"train/energy": {"by": ["\u00b2", "1"], "at": [1], "values": [[1.0, 2.0]]}},
+    ],
+)
+def test_hostile_measurements_are_refused_in_one_line_or_left_out(told: Any) -> None:
+    held = records()
+    held[0]["outcome"]["measurements"] = told
+    if isinstance(told, list):
+        with pytest.raises(BenchError, match=r"outcome\.measurements"):
+            board_of(held)
+        return
+    board = board_of(held)
+    for name in ("updates", "energy", "cosine"):
+        getattr(picture, f"{name}_svg")(board)
+    shown = [run.training for n in board.networks for r in n.rows for run in r.runs if run.training]
+    assert len(shown) == ("train/energy" in told)
 
 
 @pytest.mark.parametrize("kind", ["none", "magnitude"])

@@ -22,8 +22,8 @@ from synobench.gradients import SampleGradients, Span, drop_rows
 from synobench.gradients.canvas import Canvas
 from synobench.gradients.capture import supported
 from synobench.gradients.collect import collect
-from synobench.gradients.plan import WAYS, Ask, plan
-from synobench.gradients.screen import residuals
+from synobench.gradients.plan import CHUNK_BYTES, WAYS, Ask, groups, plan
+from synobench.gradients.screen import _alike, residuals
 from synobench.gradients.ways import Problem
 from synobench.networks import build, prunable
 from synobench.registry import Registry
@@ -331,6 +331,16 @@ def test_dropped_rows_change_the_quadratic_by_no_more_than_epsilon(
         assert float(whole.squares[left.matrix.shape[1] - 1 :].sum()) > epsilon * 2 * lambda2
 
 
+def test_groups_go_through_all_tensors_in_order_within_the_bound() -> None:
+    sizes = {"a": 5, "b": 1, "c": 20_000_000, "d": 3, "e": 2_000_000}
+    rows, chunk = 1000, 2 * CHUNK_BYTES
+    assert groups(sizes, rows, 10**12) == [tuple(sizes)]
+    assert groups(sizes, rows, 0) == [(name,) for name in sizes]
+    # Only the large one is too large for the others to stand beside it.
+    assert groups(sizes, rows, chunk + 4 * rows * 6) == [("a", "b"), ("c",), ("d",), ("e",)]
+    assert groups(sizes, rows, chunk + 4 * rows * 2_000_003) == [("a", "b"), ("c",), ("d", "e")]
+
+
 def test_dropping_is_a_view() -> None:
     whole = some_gradients(6, 20)
     left = drop_rows(whole, 1e-3, 0.01)
@@ -397,6 +407,15 @@ def test_where_norms_do_not_follow_residuals_every_row_is_computed() -> None:
     found = collect(problem, lent, torch.arange(200), Ask(200, screen=0.5))
     assert found.matrix.shape[1] == 200
     assert found.told["gradient_share"] == 1.0
+
+
+def test_images_of_next_to_no_residual_do_not_count_for_the_spread() -> None:
+    sizes = torch.tensor([1.0, 0.5, 0.1, 1e-4, 0.0], dtype=torch.float64)
+    for ratio, alike in ((50.0, True), (0.5, True), (2e-3, True)):
+        assert _alike(torch.tensor([1.0, 2.0, 3.0, ratio], dtype=torch.float64), sizes) is alike
+    for ratio in (500.0, 1e-3):
+        assert not _alike(torch.tensor([1.0, 2.0, ratio, 1.0], dtype=torch.float64), sizes)
+    assert not _alike(torch.zeros(0, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
 
 
 def test_residuals_are_those_of_the_softmax() -> None:

@@ -91,6 +91,17 @@ def test_a_hostile_key_stays_on_one_line() -> None:
         ("inputs.pruner", {}, "lacks 'inputs.pruner.name'"),
         ("inputs.seed", "0", "holds '0' as 'inputs.seed'"),
         ("inputs", [], "lacks 'inputs.dataset.name'"),
+        ("inputs.export", [1], "lacks 'inputs.export.name'"),
+        ("inputs.revisions", {"bench": "1"}, "as 'inputs.revisions'"),
+        ("inputs.rule.params", [1], "holds [1] as 'inputs.rule.params'"),
+        ("inputs.target.value", None, "holds None as 'inputs.target.value'"),
+        ("inputs.target.value", 1e999, "holds inf as 'inputs.target.value'"),
+        ("provenance", "x", "holds 'x' as 'provenance'"),
+        ("provenance.device", [], "holds [] as 'provenance.device'"),
+        ("cost.judge", "x", "holds 'x' as 'cost.judge'"),
+        ("outcome.validation", {"hits": 3, "total": 2}, "holds 3 hits in 2 validation images"),
+        ("outcome.sparsity.parameters", 10**400, "weights, over 9223372036854775807"),
+        ("outcome.ledger.steps", 1e999, "the ledger of the record is not readable"),
     ],
 )
 def test_contradictions_are_refused_by_name(path: Any, value: Any, told: Any) -> None:

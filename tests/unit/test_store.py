@@ -240,3 +240,50 @@ def test_older_schemas_are_migrated_on_reading(tmp_path: Path) -> None:
     path.write_text(json.dumps({"schema": SCHEMA, "kept": 1}))
     assert read_json(path) == {"schema": SCHEMA + 2, "kept": 1, "first": True, "second": True}
     assert json.loads(path.read_text())["schema"] == SCHEMA
+
+
+def slowly(content: bytes) -> Any:
+    """Read JSON as the standard library does."""
+    return json.loads(content.decode(json.detect_encoding(content), "surrogatepass"))
+
+
+numbers = st.integers() | st.sampled_from([2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40])
+plain_values = st.recursive(
+    st.none() | st.booleans() | numbers | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), plain_values), st.sampled_from([None, 1]), st.booleans())
+def test_a_record_is_read_as_the_standard_library_reads_it(value: Any, indent: int | None, ascii_alone: bool) -> None:
+    held = {**value, "schema": SCHEMA}
+    content = json.dumps(held, indent=indent, ensure_ascii=ascii_alone).encode(errors="surrogatepass")
+    assert repr(stores.read_bytes(content, "it")) == repr(slowly(content))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"schema": 1, "n": 18446744073709551616}',
+        b'{"schema": 1, "n":-9223372036854775809}',
+        b'{"schema": 1, "n": [\n123456789012345678901234567890]}',
+        b'{"schema": 1, "n":18446744073709551616}',
+        b'{"schema": 1, "n" :\t18446744073709551616}',
+        b'{"schema":1,"n":{"m":[1,18446744073709551616]}}',
+        b'{"schema": 1, "n": 1e999}',
+        b'{"schema": 1, "n": "\\ud800"}',
+        b'{"schema": 1, "n": 1, "n": 2}',
+        b'\xef\xbb\xbf{"schema": 1}',
+        b'{"schema": 1, "n": -0.0, "m": -0, "d": "1234567890123456789012345"}',
+        '{"schema": 1, "n": 2}'.encode("utf-16"),
+    ],
+)
+def test_what_parsers_differ_on_is_read_as_the_standard_library_reads_it(text: bytes) -> None:
+    assert repr(stores.read_bytes(text, "it")) == repr(slowly(text))
+
+
+def test_a_record_is_read_the_same_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = document(make_record()).encode()
+    quick = stores.read_bytes(content, "it")
+    monkeypatch.setattr(stores, "orjson", None)
+    assert repr(stores.read_bytes(content, "it")) == repr(quick)

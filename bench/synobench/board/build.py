@@ -6,11 +6,11 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import hashlib
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from synobench.board import labels, versus
@@ -18,13 +18,15 @@ from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
-from synobench.board.rows import FEWEST, Row, make_row, ranked
+from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
-from synobench.board.twins import own_rows, places_of, with_twins
-from synobench.board.verdicts import Power, judged, powers
+from synobench.board.shelf import Shelf
+from synobench.board.twins import Place, Twins, own_rows, places_of
+from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest
+from synobench.kept import Kept
 from synobench.protocol import PRUNER, Published
-from synobench.stats import sampling_error, smallest_difference
+from synobench.stats import Estimate, sampling_error, smallest_difference
 from synobench.twins import allocation_of
 
 Json = Any
@@ -67,20 +69,15 @@ class SuiteFacts:
 
 @dataclass(frozen=True)
 class Network:
-    """One data set with one model.
+    """One data set with one model. What is said of its rows together is computed when it is first asked for.
 
     Args:
         dataset, model: labels; `detail` tells the model in full.
         rows: the control first, then target by target, in order of rank; what is not ranked comes last in its target.
-        images: number of test images.
-        sampling: half-width of the 95 % interval that the finite test set alone gives an accuracy, at the control's.
-        smallest: the difference to the control that a paired test of `pairs` seeds finds four times in five, at the
-            median spread of its ranked entries; None where that is not known.
-        caveats: what the ledgers say of their own figures, operations that nobody counts among them.
         published: figures of others on it, as the suite tells them; they are never ranked.
-        reference: the label of the reference entry, where it has runs here.
-        power: what the comparisons with the reference and with the control could have seen.
-        curves: the label of an entry -> its accuracy over all targets.
+        counting: which figure is the SynOps.
+        several: whether the board has targets of several kinds.
+        images: number of test images.
         versus: what its entries are, ``pruner`` or ``rule``.
     """
 
@@ -88,16 +85,74 @@ class Network:
     model: str
     detail: str
     rows: tuple[Row, ...]
+    published: tuple[Published, ...]
+    counting: Counting
+    several: bool
     images: int | None
-    sampling: float | None
-    smallest: float | None
-    pairs: int | None
-    caveats: tuple[str, ...] = ()
-    published: tuple[Published, ...] = ()
-    reference: str | None = None
-    power: tuple[Power, ...] = ()
-    curves: Mapping[str, CurveSummary] = field(default_factory=dict)
     versus: str = PRUNER
+
+    @cached_property
+    def sampling(self) -> float | None:
+        """Half-width of the 95 % interval that the finite test set alone gives an accuracy, at the dense network's."""
+        bases = sorted((row for row in self.rows if row.unpruned and row.accuracy), key=lambda row: not row.reference)
+        dense = bases[0].accuracy if bases else None
+        return sampling_error(dense.mean, self.images) if dense and self.images else None
+
+    @cached_property
+    def smallest(self) -> float | None:
+        """The difference to the control that a paired test of `pairs` seeds finds four times in five.
+
+        At the median spread of its ranked entries; None where that is not known.
+        """
+        spread = statistics.median(gap.sd for gap in self._gaps if gap.sd is not None) if self._gaps else None
+        return smallest_difference(spread, self.pairs) if spread is not None and self.pairs else None
+
+    @cached_property
+    def pairs(self) -> int | None:
+        """The fewest seeds paired with the control."""
+        return min((gap.n for gap in self._gaps), default=None)
+
+    @cached_property
+    def _gaps(self) -> list[Estimate]:
+        held = (row.difference for row in self.rows if not row.control)
+        return [gap for gap in held if gap and gap.n >= FEWEST]
+
+    @cached_property
+    def caveats(self) -> tuple[str, ...]:
+        """What the ledgers say of their own figures, operations that nobody counts among them."""
+        return tuple(sorted({caveat for told in {run.caveats for run in self._runs} for caveat in told}))
+
+    @cached_property
+    def reference(self) -> str | None:
+        """The label of the reference entry, where it has runs here."""
+        return next((row.entry for row in self.rows if row.reference and row.runs), None)
+
+    @cached_property
+    def power(self) -> tuple[Power, ...]:
+        """What the comparisons with the reference and with the control could have seen."""
+        return powers(self.rows)
+
+    @cached_property
+    def curves(self) -> Mapping[str, CurveSummary]:
+        """The label of an entry -> its accuracy over all targets."""
+        return summaries(self.rows, self.counting.counter, self.counting.headlines, several=self.several)
+
+    @cached_property
+    def mark(self) -> bytes | None:
+        """What tells it from every other network, whatever it is made of; None where that is not known."""
+        told = hashlib.sha256(repr((self.dataset, self.model, self.detail, self.published, self.several)).encode())
+        for row in self.rows:
+            marks = [run.mark for run in (*row.behind, *row.dense)]
+            if not all(marks):
+                return None
+            kinds = [(kind, len(twin.pairs), twin.missing) for kind, twin in row.twins.items()]
+            told.update(repr((row.naming, len(row.runs), row.missing, row.rank, kinds)).encode(errors="surrogatepass"))
+            told.update(b"".join(marks))
+        return told.digest()
+
+    @property
+    def _runs(self) -> Iterator[Run]:
+        return (run for row in self.rows for run in row.runs)
 
     @property
     def label(self) -> str:
@@ -114,10 +169,10 @@ class Network:
         """The rows below the line: without seeds enough to be ranked."""
         return tuple(row for row in self.rows if not row.control and row.rank is None)
 
-    @functools.cached_property
+    @cached_property
     def machines(self) -> tuple[str, ...]:
         """The machines that its runs ran on."""
-        return tuple(sorted({run.machine for row in self.rows for run in row.runs}))
+        return tuple(sorted({run.machine for run in self._runs}))
 
 
 @dataclass(frozen=True)
@@ -154,6 +209,7 @@ class Board:
         notes: what was left out, and why.
         across: its entries across networks; None where these are too few for any test.
         checklists: each entry graded by Blalock et al. 2020, sorted by entry.
+        kept: what was made before, for `once`; None where nothing is kept.
     """
 
     suite: SuiteFacts
@@ -164,14 +220,33 @@ class Board:
     notes: tuple[str, ...]
     across: Standing | None = None
     checklists: tuple[Checklist, ...] = ()
+    kept: Kept | None = field(default=None, repr=False, compare=False)
 
-    @functools.cached_property
+    def once(self, name: str, networks: Sequence[Network], make: Callable[[], str], *beside: object) -> str:
+        """Return a text that `make` makes of networks, or the one that was kept of the same networks before.
+
+        It may depend on nothing else but the facts of the suite, the columns of the board and the sources of the plugin
+        and of the bench.
+
+        Args:
+            name: of the text; it begins with that of its plugin.
+            networks: of this board.
+            make: writes it.
+            beside: what else it depends on, as plain data.
+        """
+        marks = [network.mark for network in networks]
+        if self.kept is None or None in marks:
+            return make()
+        told = (name, self.suite, self.columns, beside)
+        return self.kept.text(self.kept.key(repr(told), *(mark or b"" for mark in marks)), make)
+
+    @cached_property
     def runs(self) -> tuple[Run, ...]:
         """Every run in a row of the board, sorted by key."""
         held = (run for network in self.networks for row in network.rows for run in row.runs)
         return tuple(sorted(held, key=lambda run: run.key))
 
-    @property
+    @cached_property
     def twins(self) -> tuple[Run, ...]:
         """The runs that stand behind rows as their twins, each once, sorted by key."""
         rows = [row for network in self.networks for row in network.rows]
@@ -187,7 +262,7 @@ class Board:
 
 def build_board(
     suite: SuiteFacts,
-    records: Iterable[Mapping[str, Json]],
+    records: Iterable[Mapping[str, Json]] | Shelf,
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric] | None = None,
     read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
@@ -196,7 +271,7 @@ def build_board(
 
     Args:
         suite: the facts of the suite.
-        records: ``ok`` records and failures, as plain data.
+        records: ``ok`` records and failures, as plain data or on a shelf.
         counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
         metrics: name -> function of a record.
         read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
@@ -207,26 +282,27 @@ def build_board(
     if suite.counter not in counters:
         raise BenchError(f"suite {suite.name} counts with {suite.counter!r}{nearest(suite.counter, counters)}")
     parts, here = Parts(), OfSuite(suite.name, suite.version)
+
+    def read(record: Mapping[str, Json], mark: bytes = b"") -> Run:
+        return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
+
     # One record is held at a time: thousands of them take more memory than a board may.
-    every = [read_run(r, counters, metrics or {}, read_ledger or _ledger, parts) for r in here.done(records)]
+    every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
-    networks = _networks(own_rows(runs, suite.plan), suite)
-    twins = places_of(runs)
-    networks = [dataclasses.replace(network, rows=tuple(with_twins(network.rows, twins))) for network in networks]
-    networks = _with_curves(networks, suite)
+    networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
-    names = {column for network in networks for row in network.rows for column in row.columns}
     return Board(
         suite=suite,
         networks=tuple(networks),
         failures=tuple(_failures(here.failed, {run.key for run in every}, suite.versus)),
         machines=tuple(_machines(runs)),
-        columns=tuple(sorted(names, key=lambda name: ("." not in name, name))),
+        columns=tuple(sorted(_columns(networks), key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=stand(versus.places(networks)),
         # It grades pruning, and rules are no pruners.
         checklists=grade(networks) if suite.versus == PRUNER else (),
+        kept=records.kept if isinstance(records, Shelf) else None,
     )
 
 
@@ -242,30 +318,35 @@ def _notes(others: int, superseded: int, alone: int) -> list[str]:
     return [f"{count} {what} left out" for what, count in told.items() if count]
 
 
-def _networks(runs: Sequence[Run], suite: SuiteFacts) -> list[Network]:
-    """Group runs and plan by network, name everything once for the whole board, and compute each network."""
+def _columns(networks: Iterable[Network]) -> set[str]:
+    """Return the names of all further columns: of counters, and of metrics."""
+    runs = [run for network in networks for row in network.rows for run in row.runs]
+    counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
+    measured = {tuple(run.metrics) for run in runs}
+    held = {f"{name}.{column}" for name, *columns in counted for column in columns}
+    return held | {name for names in measured for name in names}
+
+
+def _networks(runs: Sequence[Run], twins: Mapping[Place, Run], suite: SuiteFacts) -> list[Network]:
+    """Group runs and plan by network, and name everything once for the whole board."""
     cells: list[Cell] = [*((run.inputs, run) for run in runs), *((inputs, None) for inputs in suite.plan)]
     texts = labels.Texts(suite.versus)
     groups: dict[tuple[str, ...], Group] = {}
     for inputs, run in cells:
         groups.setdefault(_place(inputs, texts), {}).setdefault(texts.row(inputs), []).append((inputs, run))
-    names = versus.Names(suite, [held[0][0] for group in groups.values() for held in group.values()])
+    firsts = [held[0][0] for group in groups.values() for held in group.values()]
+    names = versus.Names(suite, firsts)
     told: dict[tuple[str, ...], list[Published]] = {}
     for inputs, figure in suite.published:
         told.setdefault(_place(inputs, texts), []).append(figure)
-    made = [
-        _network(names, place, group, _rows(group, names, suite), told.get(place, ()), suite.versus)
-        for place, group in groups.items()
-    ]
+    several = len({kind for inputs in firsts if (kind := kind_of(inputs["target"]))}) > 1
+    counting = Counting(suite.counter, suite.headlines)
+    made = []
+    for place, group in groups.items():
+        rows = _rows(group, names, counting, Twins(twins), suite.versus)
+        found = _network(names.network(place), group, rows, told.get(place, ()), (counting, several))
+        made.append(replace(found, versus=suite.versus))
     return sorted(made, key=lambda network: (network.dataset, network.model))
-
-
-def _with_curves(networks: Sequence[Network], suite: SuiteFacts) -> list[Network]:
-    several = len({kind for network in networks for row in network.rows if (kind := kind_of(row.target))}) > 1
-    return [
-        replace(network, curves=summaries(network.rows, suite.counter, suite.headlines, several=several))
-        for network in networks
-    ]
 
 
 def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
@@ -273,18 +354,48 @@ def _place(inputs: Inputs, texts: labels.Texts) -> tuple[str, ...]:
     return texts.of(inputs["dataset"]), texts.of(inputs["model"])
 
 
-def _rows(places: Group, names: versus.Names, suite: SuiteFacts) -> list[Row]:
+def _rows(group: Group, names: versus.Names, counting: Counting, twins: Twins, kind: str) -> list[Row]:
     """Return a network's rows: the control first, then target by target, by rank."""
-    settings = labels.setting_labels(labels.setting_of(held[0][0], suite.versus) for held in places.values())
-    namings = {place: names.naming(group[0][0], place[0], settings[place[0]]) for place, group in places.items()}
-    dense = {namings[place].family: _once(group) for place, group in places.items() if namings[place].dense}
-    targets: dict[str, list[Row]] = {}
-    for place, group in places.items():
+    around = {place[0]: held[0][0] for place, held in group.items()}
+    settings = labels.setting_labels(labels.setting_of(inputs, kind) for inputs in around.values())
+    namings = {place: names.naming(held[0][0], place[0], settings[place[0]]) for place, held in group.items()}
+    runs = {place: tuple(_once(held)) for place, held in group.items()}
+    dense = {naming.family: runs[place] for place, naming in namings.items() if naming.unpruned}
+    ranks, court = _ranks(namings, runs), Court()
+    rows = []
+    for place, held in group.items():
         naming = namings[place]
-        seeds = [int(inputs["seed"]) for inputs, run in group if run is None]
-        row = make_row(naming, _once(group), dense.get(naming.family, []), seeds, suite.headlines, suite.counter)
-        targets.setdefault(place[1], []).append(row)
-    return judged(sorted((row for rows in targets.values() for row in ranked(rows)), key=_order))
+        planned = {int(inputs["seed"]) for inputs, run in held if run is None}
+        row = Row(
+            naming=naming,
+            place=place,
+            runs=runs[place],
+            missing=tuple(sorted(planned - {run.seed for run in runs[place]})),
+            dense=dense.get(naming.family, ()),
+            counting=counting,
+            judge=court,
+            rank=ranks.get(place),
+            twins=twins.of(f"{naming.label}, {naming.target_label}", runs[place]),
+        )
+        rows.append(row)
+    rows.sort(key=_order)
+    court.sit(rows)
+    return rows
+
+
+def _ranks(
+    namings: Mapping[tuple[str, ...], Naming], runs: Mapping[tuple[str, ...], Sequence[Run]]
+) -> dict[tuple[str, ...], int | None]:
+    """Return the place of each row within its target, over all settings; the control has none."""
+    targets: dict[str, list[tuple[str, ...]]] = {}
+    for place, naming in namings.items():
+        if not naming.control:
+            targets.setdefault(place[1], []).append(place)
+    found: dict[tuple[str, ...], int | None] = {}
+    for held_places in targets.values():
+        ranked = places([runs[place] for place in held_places])
+        found |= dict(zip(held_places, ranked, strict=True))
+    return found
 
 
 def _once(cells: Iterable[Cell]) -> list[Run]:
@@ -301,37 +412,25 @@ def _order(row: Row) -> tuple[Any, ...]:
 
 
 def _network(
-    names: versus.Names,
-    place: tuple[str, ...],
+    names: tuple[str, str],
     group: Group,
     rows: Sequence[Row],
     published: Iterable[Published],
-    kind: str,
+    told: tuple[Counting, bool],
 ) -> Network:
-    dataset, model = names.datasets[place[0]], names.models[place[1]]
-    runs = [run for row in rows for run in row.runs]
-    totals = sorted({run.top1.total for run in runs})
+    (dataset, model), label = names, " / ".join(names)
+    totals = sorted({run.top1.total for row in rows for run in row.runs})
     if len(totals) > 1:
-        raise BenchError(f"records of {dataset} / {model} were judged on {totals[0]} and on {totals[-1]} test images")
-    bases = [row for row in rows if row.accuracy and row.dense]
-    dense = next((row.accuracy for row in (*(row for row in bases if row.reference), *bases)), None)
-    gaps = [row.difference for row in rows if not row.control and row.difference and row.difference.n >= FEWEST]
-    spread = statistics.median(gap.sd for gap in gaps if gap.sd is not None) if gaps else None
-    pairs = min((gap.n for gap in gaps), default=None)
+        raise BenchError(f"records of {label} were judged on {totals[0]} and on {totals[-1]} test images")
     return Network(
         dataset=dataset,
         model=model,
         detail=labels.full_text(next(iter(group.values()))[0][0]["model"]),
         rows=tuple(rows),
+        published=tuple(replace(figure, network=label) for figure in published),
+        counting=told[0],
+        several=told[1],
         images=totals[0] if totals else None,
-        sampling=sampling_error(dense.mean, totals[0]) if dense else None,
-        smallest=smallest_difference(spread, pairs) if spread is not None and pairs else None,
-        pairs=pairs,
-        caveats=tuple(sorted({caveat for run in runs for caveat in run.caveats})),
-        published=tuple(replace(figure, network=f"{dataset} / {model}") for figure in published),
-        reference=next((row.entry for row in rows if row.reference and row.runs), None),
-        power=powers(rows),
-        versus=kind,
     )
 
 

@@ -162,7 +162,8 @@ def _same(places: Places) -> Verdict:
     commits = sorted({str(run.code["commit"])[:7] for run in runs if run.code.get("commit")})
     unknown = sum(not run.code.get("commit") for run in runs)
     dirty = sum(bool(run.code.get("dirty")) for run in runs)
-    versions = {pair for run in runs for pair in run.libraries.items()}
+    libraries = {id(run.libraries): run.libraries for run in runs}  # runs hold equal ones once
+    versions = {pair for held in libraries.values() for pair in held.items()}
     apart = sorted(name for name, count in Counter(name for name, _ in versions).items() if count > 1)
     told = [f"{len(commits)} commits: {', '.join(commits)}"] if len(commits) > 1 else []
     told += [f"no commit told by {unknown} of {len(runs)} runs"] if unknown else []

@@ -23,6 +23,7 @@ class OfSuite:
     def __init__(self, name: str, version: str) -> None:
         self._suite = name, version
         self._failed: dict[str, Record] = {}
+        self._seen: set[str] = set()
         self.others = 0
 
     @property
@@ -36,26 +37,41 @@ class OfSuite:
         Raises:
             BenchError: two records have one key.
         """
-        seen: set[str] = set()
-        for record in records:
-            told, key = (record.get("inputs") or {}).get("suite") or {}, str(record.get("key"))
-            ok = record.get("status") == "ok"
-            if (told.get("name"), told.get("version")) != self._suite:
-                self.others += 1
-                continue
-            if key in (seen if ok else self._failed):
-                raise BenchError(f"two records have the key {key}")
-            if ok:
-                seen.add(key)
-                yield record
-            else:
-                self._failed[key] = record
+        return filter(self.admits, records)
+
+    def admits(self, record: Record) -> bool:
+        """Say whether a record is an ``ok`` one of the suite, and take note of it.
+
+        Raises:
+            BenchError: a record of its key was seen before.
+        """
+        inputs, key = record.get("inputs"), str(record.get("key"))
+        told = inputs.get("suite") if isinstance(inputs, dict | Mapping) else None
+        told = told if isinstance(told, dict | Mapping) else {}
+        ok = record.get("status") == "ok"
+        if (told.get("name"), told.get("version")) != self._suite:
+            self.others += 1
+            return False
+        if key in (self._seen if ok else self._failed):
+            raise BenchError(f"two records have the key {key}")
+        if ok:
+            self._seen.add(key)
+        else:
+            self._failed[key] = record
+        return ok
 
 
 def newest(runs: Sequence[Run], plan: Sequence[Mapping[str, Any]]) -> list[Run]:
     """Keep the runs in which every part has the newest revision that any run or planned cell knows."""
     latest: dict[str, int] = {}
-    told = [tuple(_parts(run.inputs)) for run in runs]
+    known: dict[tuple[int, ...], tuple[tuple[str, int], ...]] = {}
+    told = []
+    for run in runs:
+        revisions = run.inputs.get("revisions") or {}
+        place = (id(revisions), *(id(run.inputs.get(role)) for role in revisions))  # runs hold equal parts once
+        if place not in known:
+            known[place] = tuple(_parts(run.inputs))
+        told.append(known[place])
     for parts in itertools.chain(map(_parts, plan), set(told)):
         for part, revision in parts:
             latest[part] = max(revision, latest.get(part, revision))

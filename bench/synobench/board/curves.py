@@ -57,7 +57,7 @@ def summaries(
         headlines: counter -> the column that a SynOps axis means.
         several: whether the board has targets of several kinds, which are then part of the label.
     """
-    dense = {row.family: {run.seed: run for run in row.runs} for row in rows if row.dense}
+    dense = {row.family: {run.seed: run for run in row.runs} for row in rows if row.unpruned}
     groups: dict[tuple[str, str], list[Row]] = {}
     asked: dict[str, set[str]] = {}
     for row in rows:

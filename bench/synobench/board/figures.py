@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ def fixed(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
     if value is None:
         return GAP
     text = f"{abs(value):.{digits}f}"
+    if value >= 0 and not sign:
+        return text
     zero = not text.strip("0.")
     mark = "\N{MINUS SIGN}" if value < 0 and not zero else "+" if sign and not zero else ""
     return mark + text
@@ -78,6 +81,7 @@ def sparsity(estimate: Estimate | None) -> str:
     return GAP if estimate is None else fixed(100 * estimate.mean)
 
 
+@functools.lru_cache(maxsize=2**16)
 def quantity(value: float | None) -> str:
     """Write a large number with three significant digits and a prefix: ``1.25 M``."""
     if value is None:

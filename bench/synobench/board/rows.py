@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from synobench.board.runs import COST, PHASES, Run
 from synobench.stats import Estimate, interval, paired, paired_ratio
@@ -31,31 +32,15 @@ SYNOPS_SLACK = 0.01
 
 
 @dataclass(frozen=True)
-class Row:
-    """One entry at one target on one network, over seeds.
+class Naming:
+    """What a row is called, and what it aims at.
 
     Args:
         entry: its label; `detail` tells all parameters; `setting` what stands around it, where a network has several.
         target: the target as plain data, with its label.
-        dense: whether it is a network that no pruner touched. `control`: whether it is one that others are held
-            against and that is no entry itself. `reference`: whether it is the entry that others are judged against.
+        unpruned: whether no pruner touched its network. `control`: whether it is moreover what entries are held
+            against, and no entry itself. `reference`: whether it is the entry that others are judged against.
         family: what it shares with its dense network, as text. `peers`: with the entry that it is judged against.
-        runs: by seed, in order. `missing`: planned seeds without a run.
-        accuracy: top-1 over seeds. `deterministic`: it stands on a checkpoint and every seed gave the same hits.
-        difference: accuracy less the dense control's, paired by seed; None without a control.
-        unpaired: seeds left out of it, for a parent of one key whose weights are not the control's.
-        sparsity, parameters_kept: what was reached. `missed`: seeds that missed the target by more than one weight.
-        synops: the headline figure; `synops_ratio`: over the dense control's of the same seed.
-        columns: further counter columns (``counter.column``) and metrics.
-        cost: phase -> samples, forward, backward, peak_bytes, trials.
-        seconds: machine -> phase -> seconds.
-        rank: place by mean accuracy within its target; None for the control and below the line.
-        twins: magnitude and random pruning at its kept counts by tensor, where they were run, by kind.
-        best: whether the first place of its target is not shown to be better, by Holm over the rows of that target;
-            None where its seeds cannot tell.
-        verdict: against the suite's reference entry at the same target; None for the reference, the control, and where
-            there is none. `to_control`: against its dense network. Both by Holm over all such comparisons on a network.
-        superiority: how often it beats the reference. `mcnemar`: seed -> the two on the same test images.
     """
 
     entry: str
@@ -64,36 +49,89 @@ class Row:
     target: Mapping[str, Json]
     target_label: str
     control: bool
-    reference: bool
-    runs: tuple[Run, ...] = field(repr=False)
-    missing: tuple[int, ...]
-    accuracy: Estimate | None
-    deterministic: bool
-    difference: Estimate | None
-    unpaired: tuple[int, ...]
-    sparsity: Estimate | None
-    parameters_kept: Estimate | None
-    missed: tuple[int, ...]
-    synops: Estimate | None
-    synops_ratio: Estimate | None
-    columns: Mapping[str, Estimate | None]
-    cost: Mapping[str, Mapping[str, Estimate | None]]
-    seconds: Mapping[str, Mapping[str, Estimate | None]]
-    rank: int | None = None
-    best: bool | None = None
-    twins: Mapping[str, Twin] = field(default_factory=dict)
-    verdict: Comparison | None = None
-    to_control: Comparison | None = None
-    superiority: Superiority | None = None
-    mcnemar: Mapping[int, Mcnemar] = field(default_factory=dict, repr=False)
-    dense: bool = False
-    family: str = field(default="", repr=False)
-    peers: str = field(default="", repr=False)
+    reference: bool = False
+    unpruned: bool = False
+    family: str = ""
+    peers: str = ""
 
     @property
     def label(self) -> str:
         """The entry with its setting."""
         return f"{self.entry} ({self.setting})" if self.setting else self.entry
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which figure is the SynOps of a board: its counter, and counter -> the column that an axis or target means."""
+
+    counter: str
+    headlines: Mapping[str, str]
+
+
+class Verdicts(Protocol):
+    """What judges the rows of one network together."""
+
+    def best(self, row: Row) -> bool | None:
+        """Say whether the first place of its target is not shown to be better."""
+
+    def verdict(self, row: Row) -> Comparison | None:
+        """Compare it with the reference entry at its target."""
+
+    def to_control(self, row: Row) -> Comparison | None:
+        """Compare it with the dense control."""
+
+    def superiority(self, row: Row) -> Superiority | None:
+        """Count how often it beats the reference."""
+
+    def mcnemar(self, row: Row) -> Mapping[int, Mcnemar]:
+        """Compare it with the reference image by image."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry at one target on one network, over seeds. Its figures are computed when they are first asked for.
+
+    Args:
+        naming: its labels.
+        place: what tells it from the other rows of its network.
+        runs: by seed, in order. `missing`: planned seeds without a run.
+        dense: the runs of its dense network: the control's on the same network and setting, or its own rule's.
+        counting: which figure is the SynOps.
+        judge: of the rows of its network.
+        rank: place by mean accuracy within its target; None for the control and below the line.
+        twins: magnitude and random pruning at its kept counts by tensor, where they were run, by kind.
+    """
+
+    naming: Naming
+    place: tuple[str, ...] = field(repr=False)
+    runs: tuple[Run, ...] = field(repr=False)
+    missing: tuple[int, ...]
+    dense: tuple[Run, ...] = field(repr=False)
+    counting: Counting = field(repr=False)
+    judge: Verdicts = field(repr=False, compare=False)
+    rank: int | None = None
+    twins: Mapping[str, Twin] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.__dict__.update(vars(self.naming))
+
+    if TYPE_CHECKING:
+        # The labels of `naming` are its own.
+        entry: str = field(init=False)
+        detail: str = field(init=False)
+        setting: str = field(init=False)
+        target: Mapping[str, Json] = field(init=False)
+        target_label: str = field(init=False)
+        control: bool = field(init=False)
+        reference: bool = field(init=False)
+        unpruned: bool = field(init=False)
+        family: str = field(init=False)
+        peers: str = field(init=False)
+
+    @property
+    def label(self) -> str:
+        """The entry with its setting."""
+        return self.naming.label
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -115,66 +153,103 @@ class Row:
         """Its own runs and those of its twins."""
         return (*self.runs, *(run for twin in self.twins.values() for run in twin.runs))
 
+    @cached_property
+    def accuracy(self) -> Estimate | None:
+        """Top-1 over seeds."""
+        return over(self.runs, lambda run: run.top1.accuracy)
+
+    @cached_property
+    def deterministic(self) -> bool:
+        """Whether it stands on a checkpoint and every seed gave the same hits."""
+        return cannot_vary(self.runs)
+
+    @cached_property
+    def difference(self) -> Estimate | None:
+        """Accuracy less its dense network's, paired by seed; None without one, and of an entry that is unpruned."""
+        return None if self.unpruned and not self.control else gap(self.runs, self.dense)
+
+    @cached_property
+    def unpaired(self) -> tuple[int, ...]:
+        """The seeds left out of the difference, for a parent of one key whose weights are not the control's."""
+        dense = {run.seed: run for run in self.dense}
+        return tuple(run.seed for run in self.runs if run.seed in dense and not same_parent(run, dense[run.seed]))
+
+    @cached_property
+    def sparsity(self) -> Estimate | None:
+        """The fraction of prunable weights that was removed."""
+        return over(self.runs, lambda run: run.sparsity)
+
+    @cached_property
+    def parameters_kept(self) -> Estimate | None:
+        """The parameters that were kept."""
+        return over(self.runs, lambda run: float(run.parameters_kept))
+
+    @cached_property
+    def missed(self) -> tuple[int, ...]:
+        """The seeds that missed the target by more than one weight, or by more than 1 % of the SynOps asked for."""
+        dense, headlines = {run.seed: run for run in self.dense}, self.counting.headlines
+        return tuple(run.seed for run in self.runs if misses(run, dense.get(run.seed), headlines))
+
+    @cached_property
+    def synops(self) -> Estimate | None:
+        """The headline figure of the suite's counter."""
+        own = _headline(self.runs, self.counting)
+        return interval(own.values()) if own else None
+
+    @cached_property
+    def synops_ratio(self) -> Estimate | None:
+        """That over the dense control's of the same seed."""
+        return paired_ratio(_headline(self.runs, self.counting), _headline(self.dense, self.counting))
+
+    @cached_property
+    def columns(self) -> Mapping[str, Estimate | None]:
+        """The further counter columns (``counter.column``) and metrics."""
+        return _columns(self.runs)
+
+    @cached_property
+    def cost(self) -> Mapping[str, Mapping[str, Estimate | None]]:
+        """Phase -> samples, forward, backward, peak_bytes, trials."""
+        return {phase: _cost(self.runs, phase) for phase in PHASES}
+
+    @cached_property
+    def seconds(self) -> Mapping[str, Mapping[str, Estimate | None]]:
+        """Machine -> phase -> seconds."""
+        return {machine: _seconds(self.runs, machine) for machine in sorted({run.machine for run in self.runs})}
+
+    @cached_property
+    def best(self) -> bool | None:
+        """Whether the first place of its target is not shown to be better, by Holm over the rows of that target.
+
+        None where its seeds cannot tell.
+        """
+        return self.judge.best(self)
+
+    @cached_property
+    def verdict(self) -> Comparison | None:
+        """Against the suite's reference entry at the same target, by Holm over all such comparisons on a network.
+
+        None for the reference, the control, and where there is none.
+        """
+        return self.judge.verdict(self)
+
+    @cached_property
+    def to_control(self) -> Comparison | None:
+        """Against its dense network, by Holm over all such comparisons on a network."""
+        return self.judge.to_control(self)
+
+    @cached_property
+    def superiority(self) -> Superiority | None:
+        """How often it beats the reference."""
+        return self.judge.superiority(self)
+
+    @cached_property
+    def mcnemar(self) -> Mapping[int, Mcnemar]:
+        """Seed -> it and the reference on the same test images."""
+        return self.judge.mcnemar(self)
+
     def by_seed(self) -> dict[int, float]:
         """Return seed -> top-1 accuracy."""
         return {run.seed: run.top1.accuracy for run in self.runs}
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What a row is called, and what it aims at."""
-
-    entry: str
-    detail: str
-    setting: str
-    target: Mapping[str, Json]
-    target_label: str
-    control: bool
-    reference: bool = False
-    dense: bool = False
-    family: str = ""
-    peers: str = ""
-
-
-def make_row(
-    naming: Naming,
-    runs: Sequence[Run],
-    control: Sequence[Run],
-    planned: Iterable[int],
-    headlines: Mapping[str, str],
-    counter: str,
-) -> Row:
-    """Compute a row from its runs (one a seed), and from the dense control's on the same network and setting.
-
-    Args:
-        naming: its labels.
-        runs: at most one run a seed.
-        control: the same.
-        planned: the seeds that the suite asks for.
-        headlines: counter -> the column that a SynOps axis or target means.
-        counter: the counter of the board's SynOps column.
-    """
-    runs = sorted(runs, key=lambda run: run.seed)
-    dense = {run.seed: run for run in control}
-    unpaired = tuple(run.seed for run in runs if run.seed in dense and not same_parent(run, dense[run.seed]))
-    own, base = _headline(runs, counter, headlines), _headline(control, counter, headlines)
-    return Row(
-        **{f.name: getattr(naming, f.name) for f in dataclasses.fields(naming)},
-        runs=tuple(runs),
-        missing=tuple(sorted(set(planned) - {run.seed for run in runs})),
-        accuracy=over(runs, lambda run: run.top1.accuracy),
-        deterministic=cannot_vary(runs),
-        difference=gap(runs, control) if naming.control or not naming.dense else None,
-        unpaired=unpaired,
-        sparsity=over(runs, lambda run: run.sparsity),
-        parameters_kept=over(runs, lambda run: float(run.parameters_kept)),
-        missed=tuple(run.seed for run in runs if misses(run, dense.get(run.seed), headlines)),
-        synops=interval(own.values()) if own else None,
-        synops_ratio=paired_ratio(own, base),
-        columns=_columns(runs),
-        cost={phase: _cost(runs, phase) for phase in PHASES},
-        seconds={machine: _seconds(runs, machine) for machine in sorted({run.machine for run in runs})},
-    )
 
 
 def is_control(inputs: Mapping[str, Json]) -> bool:
@@ -209,8 +284,14 @@ def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
 
 
 def _known(values: Iterable[float | None]) -> Estimate | None:
-    held = [value for value in values if value is not None]
-    return interval(held) if held else None
+    held = tuple([value for value in values if value is not None])
+    return _interval(held) if held else None
+
+
+@functools.lru_cache(maxsize=2**12)
+def _interval(values: tuple[float, ...]) -> Estimate:
+    """Return the estimate of some values: passes and sizes are the same in row after row."""
+    return interval(values)
 
 
 def cannot_vary(runs: Sequence[Run]) -> bool:
@@ -239,39 +320,43 @@ def headline(run: Run, counter: str, headlines: Mapping[str, str]) -> float | No
     return run.counts.get(counter, {}).get(headlines.get(counter, ""))
 
 
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of one target with ranks by mean accuracy."""
-    listed = [row for row in rows if row.enough and row.runs and not row.control]
-    means = [Fraction(sum(run.top1.hits for run in row.runs), len(row.runs)) for row in listed]
-    placed = {id(row): 1 + sum(other > own for other in means) for row, own in zip(listed, means, strict=True)}
-    return [dataclasses.replace(row, rank=placed.get(id(row))) for row in rows]
+def places(groups: Sequence[Sequence[Run]]) -> list[int | None]:
+    """Return the places of the entries of one target by mean accuracy; None where there are too few seeds."""
+    listed = [bool(runs) and (len(runs) >= FEWEST or cannot_vary(runs)) for runs in groups]
+    means = [
+        Fraction(sum(run.top1.hits for run in runs), len(runs)) if held else None
+        for runs, held in zip(groups, listed, strict=True)
+    ]
+    ordered = sorted((mean for mean in means if mean is not None), reverse=True)
+    place = {mean: i for i, mean in reversed(list(enumerate(ordered, 1)))}
+    return [None if mean is None else place[mean] for mean in means]
 
 
 def _accuracies(runs: Iterable[Run]) -> dict[int, float]:
     return {run.seed: run.top1.accuracy for run in runs}
 
 
-def _headline(runs: Iterable[Run], counter: str, headlines: Mapping[str, str]) -> dict[int, float]:
-    found = {run.seed: headline(run, counter, headlines) for run in runs}
+def _headline(runs: Iterable[Run], counting: Counting) -> dict[int, float]:
+    found = {run.seed: headline(run, counting.counter, counting.headlines) for run in runs}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _columns(runs: Sequence[Run]) -> dict[str, Estimate | None]:
-    counted: dict[tuple[str, str], list[float | None]] = {}
-    for run in runs:
-        for name, columns in run.counts.items():
-            for column, value in columns.items():
-                counted.setdefault((name, column), []).append(value)
     measured = {name for run in runs for name in run.metrics}
-    found = {f"{name}.{column}": _known(counted[name, column]) for name, column in sorted(counted)}
-    return found | {name: _known(run.metrics[name] for run in runs) for name in sorted(measured)}
+    counted = {name for run in runs for name in run.counts}
+    found: dict[str, Estimate | None] = {}
+    for name in sorted(counted):
+        told = [run.counts[name] for run in runs]
+        for column in sorted({column for columns in told for column in columns}):
+            found[f"{name}.{column}"] = _known([columns.get(column) for columns in told])
+    return found | {name: _known([run.metrics[name] for run in runs]) for name in sorted(measured)}
 
 
 def _cost(runs: Sequence[Run], phase: str) -> dict[str, Estimate | None]:
     spent = [run.cost[phase] for run in runs]
-    return {item: _known(cost[item] for cost in spent) for item in COST if item != "seconds"}
+    return {item: _known([cost[item] for cost in spent]) for item in COST if item != "seconds"}
 
 
 def _seconds(runs: Sequence[Run], machine: str) -> dict[str, Estimate | None]:
     here = [run for run in runs if run.machine == machine]
-    return {phase: _known(run.cost[phase]["seconds"] for run in here) for phase in PHASES}
+    return {phase: _known([run.cost[phase]["seconds"] for run in here]) for phase in PHASES}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
+import marshal
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from synobench.errors import BenchError
@@ -26,6 +26,24 @@ COST = ("seconds", "samples", "forward", "backward", "peak_bytes", "trials")
 """What is told of each phase: seconds, training samples seen, passes, peak memory and tuning trials."""
 
 _MAPPINGS = (dict, Mapping)  # a dict is told at once, any other mapping through its abstract class
+
+_NEEDED = ("dataset", "model", "pruner", "target", "rule", "tune", "parent")
+_NAMED = frozenset((*_NEEDED, "neuron", "export"))
+"""The inputs that are objects with a name; some may be null."""
+
+_AIMED = ("sparsity", "parameters", "synops")
+"""The targets that have a value."""
+
+_ORIGIN = ("device", "yardstick", "code", "libraries", "shared")
+"""The parts of the provenance that a board reads, each an object."""
+
+_MOST = 2**63 - 1
+"""The most weights and images that a record may tell."""
+
+_LARGEST = 1e100
+"""Beyond this no figure of a network was measured."""
+
+_GREATEST = 1e300
 
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
@@ -73,9 +91,10 @@ class Run:
         digest: of its ledger's vectors, or None.
         libraries: name -> version of what it ran on.
         outputs: neurons of the last layer of the ledger, or None.
-        training: tables that were measured in training, by name without ``train/``.
         joined: whether a layer of the ledger is fed by several others, as behind a skip connection; None where it is
             not told.
+        training: tables that were measured in training, by name without ``train/``.
+        mark: tells it from every other run, where it was read from a file: of the bytes of its record.
     """
 
     key: str
@@ -101,8 +120,9 @@ class Run:
     outputs: int | None = None
     joined: bool | None = None
     training: Mapping[str, Mapping[str, Json]] = field(default_factory=dict, repr=False)
+    mark: bytes = field(default=b"", repr=False, compare=False)
 
-    @property
+    @cached_property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.inputs["seed"])
@@ -124,9 +144,25 @@ def need(record: Mapping[str, Json], path: str, kind: type | tuple[type, ...] = 
         if not isinstance(value, _MAPPINGS) or part not in value:
             raise BenchError(f"record {_name(record)} lacks {path!r}")
         value = value[part]
+    return value if type(value) is kind else _of_kind(value, kind, record, path)
+
+
+def _of_kind(value: Any, kind: type | tuple[type, ...], record: Mapping[str, Json], path: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not object):
         raise BenchError(f"record {_name(record)} holds {_short(value)} as {path!r}")
     return value
+
+
+def _part(record: Mapping[str, Json], path: str, names: tuple[str, ...], kind: type) -> list[Any]:
+    """Return some fields of one part of a record, as `need` does one by one."""
+    held: Any = record
+    for part in _split(path):
+        held = held.get(part) if type(held) is dict else None
+    if type(held) is dict:
+        found = [held.get(name) for name in names]
+        if all(type(value) is kind for value in found):
+            return found
+    return [need(record, f"{path}.{name}", kind) for name in names]
 
 
 @cache
@@ -140,16 +176,16 @@ def read_score(record: Mapping[str, Json], path: str) -> Score:
     Raises:
         BenchError: a field is missing, the mask does not fit the number of images, or the stored hits are not its ones.
     """
-    total, told = need(record, f"{path}.total", int), need(record, f"{path}.hits", int)
+    total, told = _part(record, path, ("total", "hits"), int)
     text = need(record, f"{path}.mask", str)
     try:
-        mask = base64.b64decode(text, validate=True)
+        mask = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise BenchError(f"record {_name(record)}: {path}.mask is not base64") from None
     if total < 1 or len(mask) != (total + 7) // 8:
         raise BenchError(f"record {_name(record)}: {path}.mask has {len(mask)} bytes for {total} images")
     bits = int.from_bytes(mask, "big")
-    if bits & ((1 << (8 * len(mask) - total)) - 1):
+    if mask[-1] & ((1 << (8 * len(mask) - total)) - 1):
         raise BenchError(f"record {_name(record)}: {path}.mask has ones beyond its {total} images")
     if bits.bit_count() != told:
         raise BenchError(f"record {_name(record)}: {path}.hits says {told}, its mask holds {bits.bit_count()}")
@@ -162,14 +198,16 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     Raises:
         BenchError: a field is missing, or the figures contradict each other.
     """
-    sizes = {name: need(record, f"outcome.sparsity.{name}", int) for name in _SIZES}
+    sizes = dict(zip(_SIZES, _part(record, "outcome.sparsity", _SIZES, int), strict=True))
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
-        if any(not isinstance(layer, _MAPPINGS) or type(layer.get(part)) is not int for layer in layers):
+        if not all(isinstance(layer, _MAPPINGS) and type(layer.get(part)) is int for layer in layers):
             raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
-        if (told := sum(layer[part] for layer in layers)) != sizes[name]:
+        if (told := sum([layer[part] for layer in layers])) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
     removed = sizes["prunable"] - sizes["kept"]
+    if max(sizes.values()) > _MOST:
+        raise BenchError(f"record {_name(record)} holds {_short(max(sizes.values()))} weights, over {_MOST}")
     if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
         raise BenchError(f"record {_name(record)} keeps more weights than there are")
     return sizes
@@ -182,22 +220,39 @@ class Parts:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[object, str], Any] = {}
+        self._held: dict[tuple[object, str | bytes], Any] = {}
+        self._sound: set[tuple[str, int]] = set()
 
     def one(self, part: Any) -> Any:
         """Return the first part that reads the same."""
-        return self._held.setdefault((None, repr(part)), part)
+        return self._held.setdefault((None, _spelled(part)), part)
 
     def made(self, make: Callable[[Any], Any], part: Any) -> Any:
         """Return what is made of a part, once for all that read the same."""
-        place = make, repr(part)
+        place = make, _spelled(part)
         if place not in self._held:
             self._held[place] = make(part)
         return self._held[place]
 
+    def sound(self, role: str, part: Any) -> bool:
+        """Say whether a part that is held was seen in its role before, and passed by whoever asked."""
+        if (role, id(part)) in self._sound:
+            return True
+        if type(part) is dict:
+            self._sound.add((role, id(part)))
+        return False
+
     def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
         """Return inputs with their parts held once."""
         return {sys.intern(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
+
+
+def _spelled(part: Any) -> str | bytes:
+    """Return what tells plain data from any other, the kinds of its numbers and the order of its names too."""
+    try:
+        return marshal.dumps(part, 2)  # quicker than a text; the later versions spell by identity
+    except ValueError:
+        return repr(part)
 
 
 def read_run(
@@ -206,6 +261,7 @@ def read_run(
     metrics: Mapping[str, Metric],
     read_ledger: Callable[[Mapping[str, Json]], Any],
     parts: Parts | None = None,
+    mark: bytes = b"",
 ) -> Run:
     """Read an ``ok`` record, and apply the counters and metrics to it.
 
@@ -215,19 +271,19 @@ def read_run(
         metrics: name -> function of the record.
         read_ledger: makes of the record's ledger what counters take.
         parts: holds what the runs of a board have in common.
+        mark: tells the record from every other.
 
     Raises:
         BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
     """
-    for name in ("dataset", "model", "pruner", "target", "rule", "tune", "parent"):
-        need(record, f"inputs.{name}.name", str)
-    need(record, "inputs.seed", int)
+    parts = parts or Parts()
+    inputs = _inputs(record, parts)
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
-    provenance, parts = record.get("provenance") or {}, parts or Parts()
+    provenance = _origin(record)
     return Run(
         key=need(record, "key", str),
-        inputs=parts.inputs(record["inputs"]),
+        inputs=inputs,
         top1=read_score(record, "outcome.test.top1"),
         top5=read_score(record, "outcome.test.top5") if record["outcome"]["test"].get("top5") else None,
         validation=_validation(record),
@@ -241,19 +297,52 @@ def read_run(
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
         libraries=parts.made(_versions, provenance.get("libraries") or {}),
-        training=_tables(record["outcome"].get("measurements") or {}),
+        training=_tables(record),
+        mark=mark,
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
 
 
+def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
+    """Return a record's inputs with their parts held once; those that no label can be made of are refused.
+
+    Raises:
+        BenchError: a part is missing, no object with a name, or holds what it must not.
+    """
+    given = need(record, "inputs")
+    inputs = parts.inputs(given) if isinstance(given, _MAPPINGS) else {}
+    for role in _NEEDED:
+        if inputs.get(role) is None:
+            need(record, f"inputs.{role}.name", str)
+    need(record, "inputs.seed", int)
+    for role, part in inputs.items():
+        if role in _NAMED and part is not None and not parts.sound(role, part):
+            _check_part(record, role, part)
+    for role in ("budget", "revisions"):
+        if inputs.get(role) is not None:
+            need(record, f"inputs.{role}", _MAPPINGS)
+    if not all(type(revision) is int for revision in (inputs.get("revisions") or {}).values()):
+        raise BenchError(f"record {_name(record)} holds {_short(inputs['revisions'])} as 'inputs.revisions'")
+    return inputs
+
+
+def _check_part(record: Mapping[str, Json], role: str, part: Any) -> None:
+    need(record, f"inputs.{role}.name", str)
+    if part.get("params") is not None:
+        need(record, f"inputs.{role}.params", _MAPPINGS)
+    value = part.get("value")
+    aimed = role == "target" and part["name"] in _AIMED
+    if (aimed or value is not None) and finite(value) is None:
+        raise BenchError(f"record {_name(record)} holds {_short(value)} as 'inputs.{role}.value'")
+
+
 def finite(value: Json) -> float | None:
-    """Return a finite number as a float, and None for all else: what is not measured is a gap."""
-    if type(value) is float:
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """Return a number within `_LARGEST` as a float, and None for all else: what is not measured is a gap."""
+    kind = type(value)
+    if kind is bool or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
         return None
-    return float(value)
+    return value if kind is float else float(value)
 
 
 def machine_text(device: Mapping[str, Json]) -> str:
@@ -262,9 +351,32 @@ def machine_text(device: Mapping[str, Json]) -> str:
     return ", ".join(f"{k} {v}" for k, v in sorted(told.items())) or "unknown machine"
 
 
-def _tables(told: Mapping[str, Json]) -> dict[str, Mapping[str, Json]]:
+def _origin(record: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a record's provenance, empty where it has none.
+
+    Raises:
+        BenchError: it, or a part of it, is no object.
+    """
+    told = record.get("provenance") or {}
+    if not isinstance(told, _MAPPINGS):
+        raise BenchError(f"record {_name(record)} holds {_short(told)} as 'provenance'")
+    for name in _ORIGIN:
+        if told.get(name) is not None and not isinstance(told[name], _MAPPINGS):
+            need(record, f"provenance.{name}", _MAPPINGS)
+    return told
+
+
+def _tables(record: Mapping[str, Json]) -> dict[str, Mapping[str, Json]]:
+    """Return what was measured in training as tables; what no picture could hold is left out."""
+    told = record["outcome"].get("measurements") or {}
+    if not isinstance(told, _MAPPINGS):
+        need(record, "outcome.measurements", _MAPPINGS)
     held = {name.removeprefix(TRAINING): value for name, value in sorted(told.items()) if name.startswith(TRAINING)}
-    return {name: value for name, value in held.items() if any(rows(value))}
+    return {name: value for name, value in held.items() if (table := list(rows(value))) and _drawable(table)}
+
+
+def _drawable(table: list[tuple[int, Sequence[float | None]]]) -> bool:
+    return all(one is None or abs(one) <= _GREATEST for _, row in table for one in row)
 
 
 def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
@@ -277,7 +389,8 @@ def _versions(told: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _weights(provenance: Mapping[str, Json]) -> str | None:
-    told = ((provenance.get("shared") or {}).get("parent") or {}).get("weights")
+    parent = (provenance.get("shared") or {}).get("parent")
+    told = parent.get("weights") if isinstance(parent, _MAPPINGS) else None
     return None if told is None else str(told)
 
 
@@ -288,22 +401,32 @@ def _shape(ledger: Mapping[str, Json]) -> dict[str, Any]:
     output = layers[-1].get("output") if layers else None
     return {
         "digest": None if ledger.get("digest") is None else str(ledger["digest"]),
-        "outputs": math.prod(output) if isinstance(output, list) else None,
+        "outputs": _product(output),
         "joined": any(len(source) > 1 for source in sources) if sources else None,
     }
+
+
+def _product(shape: Json) -> int | None:
+    held = isinstance(shape, list) and all(type(size) is int for size in shape)
+    return math.prod(shape) if held else None
 
 
 def _validation(record: Mapping[str, Json]) -> float | None:
     held = record["outcome"].get("validation")
     if not held:
         return None
-    total = need(record, "outcome.validation.total", int)
-    return float(need(record, "outcome.validation.hits", int) / total) if total else None
+    total, hits = need(record, "outcome.validation.total", int), need(record, "outcome.validation.hits", int)
+    if not 0 <= hits <= total <= _MOST:
+        raise BenchError(f"record {_name(record)} holds {_short(hits)} hits in {_short(total)} validation images")
+    return hits / total if total else None
 
 
 def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
     cost = need(record, "cost", Mapping)
     spent = {phase: cost.get(phase) or {} for phase in PHASES}
+    if not all(isinstance(held, _MAPPINGS) for held in spent.values()):
+        wrong = next(phase for phase, held in spent.items() if not isinstance(held, _MAPPINGS))
+        need(record, f"cost.{wrong}", _MAPPINGS)
     told = {phase: {item: finite(held.get(item)) for item in COST} for phase, held in spent.items()}
     if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
         # Nothing was trained here: what it once cost elsewhere nobody measured.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from synobench.board import figures, findings, prose
 from synobench.board.across import SHARES
@@ -31,12 +32,9 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
     suite = board.suite
     lines = [figures.plain(f"{suite.name} {suite.version}: {suite.question}"), ""]
     for network in board.networks:
-        lines += [*_network(network, width), ""]
-        if table := findings.curves(network):
-            lines += ["Over all targets", *_table(table, width, entry=0), ""]
-        if table := figures.gains(network.rows):
-            lines += ["Gain over twins, in points", *_table(table, width), ""]
-        lines += [*_further(network, {n: f"{n}.{suite.headlines[n]}" for n in more}, width), ""] if more else []
+        columns = {name: f"{name}.{suite.headlines[name]}" for name in more}
+        told = board.once("bench.text", [network], partial(_told, network, width, columns), width, columns)
+        lines += told.split("\n")
     if not board.networks:
         lines += ["No run, and none planned.", ""]
     lines += _across(board, width)
@@ -47,6 +45,15 @@ def board_text(board: Board, width: int = 100, more: Sequence[str] = ()) -> str:
     lines += _verdicts(board)
     lines += [notes, f"SynOps: operations a sample, counter {suite.counter}. Intervals: Student-t, 95 %, over seeds."]
     return "\n".join(line.rstrip() for text in lines for line in _wrapped(text, width)) + "\n"
+
+
+def _told(network: Network, width: int, columns: Mapping[str, str]) -> str:
+    lines = [*_network(network, width), ""]
+    if table := findings.curves(network):
+        lines += ["Over all targets", *_table(table, width, entry=0), ""]
+    if table := figures.gains(network.rows):
+        lines += ["Gain over twins, in points", *_table(table, width), ""]
+    return "\n".join([*lines, *([*_further(network, columns, width), ""] if columns else [])])
 
 
 def _network(network: Network, width: int) -> Iterator[str]:

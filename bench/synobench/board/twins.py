@@ -6,13 +6,13 @@ host was measured to keep. Its runs stand behind the rows of their hosts, never 
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
-from synobench.board.rows import Row, gap, over, same_parent
+from synobench.board.rows import gap, over, same_parent
 from synobench.board.runs import Run
 from synobench.stats import Estimate
 from synobench.stats.multiple import Comparison, compare
@@ -23,26 +23,54 @@ Place = tuple[str, str, tuple[int, ...]]
 """What a twin and its host share, as text, the kind of the twin, and the weights kept by tensor."""
 
 
+Pairs = Sequence[tuple[Run, Run]]
+"""Hosts with their twins of one kind, a seed each."""
+
+Rivals = Callable[[], Mapping[str, Comparison]]
+"""The verdicts on the gains over all twins of one kind on a network, by what a row is called; computed when called."""
+
+
 @dataclass(frozen=True)
 class Twin:
     """A row's twins of one kind, over seeds.
 
     Args:
         kind: ``magnitude`` or ``random``.
-        runs: by seed, in order. `missing`: seeds of the host without a twin.
-        accuracy: top-1 over seeds.
-        gain: the host's accuracy less its twin's, paired by seed, its interval at 95 %.
-        same: whether host and twin are one network at every seed: equal hits image by image, and equal ledgers.
-        verdict: of the gain, by Holm over the gains on its network over twins of its kind; None where it is the same.
+        name: what its row is called on its network.
+        pairs: each host with its twin, by seed, in order. `missing`: seeds of the host without a twin.
+        rivals: the verdicts on all gains over twins of its kind on its network.
     """
 
     kind: str
-    runs: tuple[Run, ...] = field(repr=False)
+    name: str = field(repr=False)
+    pairs: Pairs = field(repr=False)
     missing: tuple[int, ...]
-    accuracy: Estimate | None
-    gain: Estimate | None
-    same: bool
-    verdict: Comparison | None = None
+    rivals: Rivals = field(repr=False, compare=False)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The twins by seed, in order."""
+        return tuple(twin for _, twin in self.pairs)
+
+    @cached_property
+    def accuracy(self) -> Estimate | None:
+        """Top-1 over seeds."""
+        return over(self.runs, lambda run: run.top1.accuracy)
+
+    @cached_property
+    def gain(self) -> Estimate | None:
+        """The host's accuracy less its twin's, paired by seed, its interval at 95 %."""
+        return gap([run for run, _ in self.pairs], self.runs)
+
+    @cached_property
+    def same(self) -> bool:
+        """Whether host and twin are one network at every seed: equal hits image by image, and equal ledgers."""
+        return all(_equal(host, twin) for host, twin in self.pairs)
+
+    @property
+    def verdict(self) -> Comparison | None:
+        """Of the gain, by Holm over the gains on its network over twins of its kind; None where it is the same."""
+        return self.rivals().get(self.name)
 
     @property
     def difference(self) -> Estimate | None:
@@ -62,14 +90,45 @@ def places_of(runs: Iterable[Run]) -> dict[Place, Run]:
     return {(_shared(run), _kind(run), tuple(allocation_of(run.inputs["pruner"]))): run for run in twins}
 
 
-def with_twins(rows: Sequence[Row], places: Mapping[Place, Run]) -> list[Row]:
-    """Return the rows of one network, each with the twins that `places` hold for it."""
-    if not places:
-        return list(rows)
-    found = [_twins(row, places) for row in rows]
-    for kind in KINDS:
-        _judge(kind, rows, found)
-    return [dataclasses.replace(row, twins=twins) for row, twins in zip(rows, found, strict=True)]
+class Twins:
+    """Finds the twins of the rows of one network, and judges each kind of them when a verdict is first asked for.
+
+    Args:
+        places: the twins of a board.
+    """
+
+    def __init__(self, places: Mapping[Place, Run]) -> None:
+        self._places = places
+        self._found: dict[str, list[Twin]] = {kind: [] for kind in KINDS}
+        self._verdicts: dict[str, Mapping[str, Comparison]] = {}
+
+    def of(self, name: str, runs: Iterable[Run]) -> dict[str, Twin]:
+        """Return the twins of a row, given what it is called on its network."""
+        if not self._places:
+            return {}
+        hosts = [(run, _shared(run)) for run in runs if not _kind(run)]
+        found: dict[str, Twin] = {}
+        for kind in KINDS:
+            told = ((run, self._places.get((shared, kind, run.kept_by_tensor))) for run, shared in hosts)
+            if pairs := [(run, twin) for run, twin in told if twin is not None]:
+                found[kind] = self._twin(kind, name, [run for run, _ in hosts], pairs)
+        return found
+
+    def _twin(self, kind: str, name: str, hosts: Sequence[Run], pairs: Pairs) -> Twin:
+        missing = tuple(sorted({run.seed for run in hosts} - {twin.seed for _, twin in pairs}))
+        twin = Twin(kind, name, tuple(pairs), missing, partial(self._judged, kind))
+        self._found[kind].append(twin)
+        return twin
+
+    def _judged(self, kind: str) -> Mapping[str, Comparison]:
+        """Judge the gains over one kind of twin; what is the same as its twin is no comparison."""
+        if kind not in self._verdicts:
+            self._verdicts[kind] = self._judge(kind)
+        return self._verdicts[kind]
+
+    def _judge(self, kind: str) -> Mapping[str, Comparison]:
+        apart = {twin.name: _paired(twin.pairs) for twin in self._found[kind] if not twin.same}
+        return dict(zip(apart, compare(apart), strict=True))
 
 
 def _kind(run: Run) -> str:
@@ -83,42 +142,11 @@ def _shared(run: Run) -> str:
     return json.dumps({**run.inputs, "pruner": None, "revisions": revisions}, sort_keys=True)
 
 
-def _twins(row: Row, places: Mapping[Place, Run]) -> dict[str, Twin]:
-    hosts = [(run, _shared(run)) for run in row.runs if not _kind(run)]
-    found: dict[str, Twin] = {}
-    for kind in KINDS:
-        told = ((run, places.get((shared, kind, run.kept_by_tensor))) for run, shared in hosts)
-        if pairs := [(run, twin) for run, twin in told if twin is not None]:
-            found[kind] = _twin(kind, [run for run, _ in hosts], pairs)
-    return found
-
-
-def _twin(kind: str, hosts: Sequence[Run], pairs: Sequence[tuple[Run, Run]]) -> Twin:
-    runs = tuple(twin for _, twin in pairs)
-    return Twin(
-        kind=kind,
-        runs=runs,
-        missing=tuple(sorted({run.seed for run in hosts} - {run.seed for run in runs})),
-        accuracy=over(runs, lambda run: run.top1.accuracy),
-        gain=gap([run for run, _ in pairs], runs),
-        same=all(_equal(host, twin) for host, twin in pairs),
-    )
-
-
 def _equal(a: Run, b: Run) -> bool:
     fives = [None if run.top5 is None else run.top5.mask for run in (a, b)]
     return a.top1.mask == b.top1.mask and fives[0] == fives[1] and a.digest == b.digest
 
 
-def _judge(kind: str, rows: Sequence[Row], found: Sequence[dict[str, Twin]]) -> None:
-    """Give each gain over one kind of twin its verdict; what is the same as its twin is no comparison."""
-    apart = [i for i, twins in enumerate(found) if kind in twins and not twins[kind].same]
-    pairs = {f"{rows[i].label}, {rows[i].target_label}": _paired(rows[i], found[i][kind]) for i in apart}
-    for i, verdict in zip(apart, compare(pairs), strict=True):
-        found[i][kind] = dataclasses.replace(found[i][kind], verdict=verdict)
-
-
-def _paired(row: Row, twin: Twin) -> tuple[dict[int, float], dict[int, float]]:
-    own, others = ({run.seed: run for run in runs} for runs in (row.runs, twin.runs))
-    seeds = [seed for seed, other in others.items() if same_parent(own[seed], other)]
-    return {s: own[s].top1.accuracy for s in seeds}, {s: others[s].top1.accuracy for s in seeds}
+def _paired(pairs: Pairs) -> tuple[dict[int, float], dict[int, float]]:
+    held = [(run, twin) for run, twin in pairs if same_parent(run, twin)]
+    return {a.seed: a.top1.accuracy for a, _ in held}, {b.seed: b.top1.accuracy for _, b in held}

@@ -10,6 +10,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from synobench.board.rows import FEWEST, Row, shared
 from synobench.stats.evidence import Mcnemar, mcnemar
@@ -43,25 +44,64 @@ class Power:
     needed: int
 
 
-def judged(rows: Sequence[Row]) -> list[Row]:
-    """Return the ranked rows of one network with their verdicts, and with the best group of each target marked."""
-    rows = _in_groups(rows)
-    dense = {row.family: row for row in rows if row.dense}
-    first = {(row.peers, row.target_label): row for row in rows if row.reference}
-    bases = {i: first.get((row.peers, row.target_label)) for i, row in enumerate(rows) if not row.control}
-    references = {i: base for i, base in bases.items() if base is not None and base is not rows[i]}
-    controls = {i: dense[row.family] for i, row in enumerate(rows) if not row.dense and row.family in dense}
-    against, to_control = _family(rows, references), _family(rows, controls)
-    return [
-        dataclasses.replace(
-            row,
-            verdict=against.get(i),
-            to_control=to_control.get(i),
-            superiority=_superiority(row, references.get(i)),
-            mcnemar=_within(row, references.get(i)),
-        )
-        for i, row in enumerate(rows)
-    ]
+class Court:
+    """Judges the rows of one network, a family at a time, when a verdict is first asked for."""
+
+    def __init__(self) -> None:
+        self._rows: Sequence[Row] = ()
+        self._places: dict[tuple[str, ...], int] = {}
+
+    def sit(self, rows: Sequence[Row]) -> None:
+        """Take the rows of the network, in their order; once."""
+        self._rows, self._places = rows, {row.place: i for i, row in enumerate(rows)}
+
+    def best(self, row: Row) -> bool | None:
+        """Say whether the first place of its target is not shown to be better."""
+        return self._groups.get(self._places[row.place])
+
+    def verdict(self, row: Row) -> Comparison | None:
+        """Compare it with the reference entry at its target."""
+        return self._against.get(self._places[row.place])
+
+    def to_control(self, row: Row) -> Comparison | None:
+        """Compare it with its dense network."""
+        return self._to_control.get(self._places[row.place])
+
+    def superiority(self, row: Row) -> Superiority | None:
+        """Count how often it beats the reference."""
+        other = self._references.get(self._places[row.place])
+        return None if other is None else superiority(*pairing(row, other))
+
+    def mcnemar(self, row: Row) -> dict[int, Mcnemar]:
+        """Compare it with the reference image by image."""
+        other = self._references.get(self._places[row.place])
+        return {} if other is None else _within(row, other)
+
+    @cached_property
+    def _references(self) -> dict[int, Row]:
+        """Return the reference entry that each row is set against."""
+        first = {(row.peers, row.target_label): row for row in self._rows if row.reference}
+        bases = {i: first.get((row.peers, row.target_label)) for i, row in enumerate(self._rows) if not row.control}
+        return {i: base for i, base in bases.items() if base is not None and base is not self._rows[i]}
+
+    @cached_property
+    def _against(self) -> dict[int, Comparison]:
+        return _family(self._rows, self._references)
+
+    @cached_property
+    def _to_control(self) -> dict[int, Comparison]:
+        dense = {row.family: row for row in self._rows if row.unpruned}
+        pruned = ((i, row) for i, row in enumerate(self._rows) if not row.unpruned)
+        return _family(self._rows, {i: dense[row.family] for i, row in pruned if row.family in dense})
+
+    @cached_property
+    def _groups(self) -> dict[int, bool | None]:
+        """Mark the rows of each target that its first place is not shown to be better than."""
+        targets: dict[str, list[int]] = {}
+        for i, row in enumerate(self._rows):
+            if row.rank is not None:
+                targets.setdefault(row.target_label, []).append(i)
+        return {i: best for places in targets.values() for i, best in _group(self._rows, places).items()}
 
 
 def powers(rows: Sequence[Row]) -> tuple[Power, ...]:
@@ -105,18 +145,6 @@ def _family(rows: Sequence[Row], others: Mapping[int, Row]) -> dict[int, Compari
     return {i: dataclasses.replace(c, name=f"{rows[i].label}, {others[i].label}") for i, c in found.items()}
 
 
-def _in_groups(rows: Sequence[Row]) -> list[Row]:
-    """Mark the rows of each target that its first place is not shown to be better than."""
-    targets: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        if row.rank is not None:
-            targets.setdefault(row.target_label, []).append(i)
-    best: dict[int, bool | None] = {}
-    for places in targets.values():
-        best |= _group(rows, places)
-    return [dataclasses.replace(row, best=best.get(i)) for i, row in enumerate(rows)]
-
-
 def _group(rows: Sequence[Row], places: Sequence[int]) -> dict[int, bool | None]:
     if len(places) < 2:
         return {}
@@ -134,11 +162,5 @@ def _level(row: Row, first: Row, found: Comparison | None) -> bool | None:
     return None if found.p is None else found.verdict not in (BETTER, WORSE)
 
 
-def _superiority(row: Row, other: Row | None) -> Superiority | None:
-    return None if other is None else superiority(*pairing(row, other))
-
-
-def _within(row: Row, other: Row | None) -> dict[int, Mcnemar]:
-    if other is None:
-        return {}
+def _within(row: Row, other: Row) -> dict[int, Mcnemar]:
     return {a.seed: mcnemar(a.top1.mask, b.top1.mask, a.top1.total) for a, b in shared(row.runs, other.runs)}

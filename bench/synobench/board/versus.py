@@ -40,9 +40,13 @@ class Names:
 
     def __init__(self, suite: SuiteFacts, firsts: Sequence[Inputs]) -> None:
         self._suite, self._rules = suite, suite.versus == RULE
-        self.datasets, self.models, self._pruners, self._trainings = (
+        self._datasets, self._models, self._pruners, self._trainings = (
             labels.short_labels(inputs[role] for inputs in firsts) for role in ("dataset", "model", "pruner", "rule")
         )
+
+    def network(self, place: Sequence[str]) -> tuple[str, str]:
+        """Return what data set and model are called, of which `place` holds the canonical texts."""
+        return self._datasets[place[0]], self._models[place[1]]
 
     def naming(self, inputs: Inputs, setting: str, told: str) -> Naming:
         """Return how a row is called.
@@ -70,7 +74,7 @@ class Names:
             target_label=UNPRUNED if is_control(inputs) else label,
             control=False,
             reference=place in self._suite.references,
-            dense=is_control(inputs),
+            unpruned=is_control(inputs),
             family=f"{setting} {place}",
             peers=f"{setting} {canonical(pruner)}",
         )
@@ -85,8 +89,8 @@ def places(networks: Iterable[Network]) -> list[tuple[str, str, Mapping[str, Cur
 
 
 def _accuracies(rows: Sequence[Row]) -> dict[str, CurveSummary]:
-    base = next((row.by_seed() for row in rows if row.dense and row.reference), {})
-    return {row.label: _whole(row, base) for row in rows if row.dense and row.rank is not None}
+    base = next((row.by_seed() for row in rows if row.unpruned and row.reference), {})
+    return {row.label: _whole(row, base) for row in rows if row.unpruned and row.rank is not None}
 
 
 def _whole(row: Row, base: Mapping[int, float]) -> CurveSummary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -127,3 +127,21 @@ def plan(problem: Problem, rows: int, way: str = "auto") -> Plan:
     held = max(sizes) if chosen == "hooks" else sum(sizes)
     chunk = max(1, min(rows, IMAGES // problem.size, CHUNK_BYTES // held))
     return Plan(chosen, sum(sizes) // 4, rows, chunk, rows * sum(sizes) + 2 * chunk * held)
+
+
+def groups(sizes: Mapping[str, int], rows: int, bound: int) -> list[tuple[str, ...]]:
+    """Split tensors, in order, into as few runs as keep their gradients within a bound, one tensor at least.
+
+    Args:
+        sizes: how many weights each tensor has.
+        rows: the most rows that will come.
+        bound: bytes that may be needed: those of the matrix, and of a chunk's gradients.
+    """
+    out, held = list[list[str]](), 0
+    for name, size in sizes.items():
+        held += 4 * size
+        if not out or rows * held + 2 * max(CHUNK_BYTES, held) > bound:
+            out.append([])
+            held = 4 * size
+        out[-1].append(name)
+    return [tuple(names) for names in out]

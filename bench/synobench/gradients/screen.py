@@ -3,7 +3,8 @@ r"""Screening: which images need a backward pass, told from one cheap forward pa
 For the softmax cross-entropy the gradient of an image is that of its logits, :math:`r_i = softmax_i - onehot_i`, sent
 back through the network; so its norm follows :math:`||r_i||` as far as the network passes all directions on alike. That
 is looked at, not assumed: images spread evenly over the order of the residual are computed first, and where the
-ratios of norm and residual spread by more than `SPREAD`, everything is computed.
+ratios of norm and residual spread by more than `SPREAD`, everything is computed. Images of next to no residual say
+nothing about the others, and do not count there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ PROBE = 10
 SPREAD = 10.0
 """Largest over smallest ratio of norm and residual among those, up to which residuals are trusted."""
 
+FAINT = 1e-6
+"""Images of the smallest residuals, which hold this share of the sum of their squares, do not count for the spread."""
+
+REVISION = 2
+"""Raised whenever screening takes other rows: part of the name under which screened gradients are kept."""
+
 BATCH = 256
 """Images of a forward pass."""
 
@@ -47,7 +54,7 @@ def screened(collector: Collector, drawn: Tensor, ask: Ask) -> tuple[Tensor, flo
     order = sizes.argsort(descending=True, stable=True)
     probe, later = order[::PROBE], order[torch.arange(len(order)) % PROBE != 0]
     seen = _ratios(collector.add(drawn[probe]), sizes[probe])
-    trusted = len(seen) > 0 and bool(seen.max() <= SPREAD**2 * seen.min())
+    trusted = _alike(seen, sizes[probe])
     step, done = collector.planned.chunk, 0
     while done < len(later) and not (trusted and _share(collector, sizes, seen, later[done:]) >= ask.screen):
         some = later[done : done + step]
@@ -57,6 +64,14 @@ def screened(collector: Collector, drawn: Tensor, ask: Ask) -> tuple[Tensor, flo
     taken = torch.cat([probe, later[:done]])
     share = _share(collector, sizes, seen, left) if len(left) else 1.0
     return taken, share, _sum_of(collector, drawn[left], ask.total)
+
+
+def _alike(ratios: Tensor, sizes: Tensor) -> bool:
+    """Say whether the squared ratios of images whose residuals fall, and count, lie within `SPREAD` of one another."""
+    squares = sizes[sizes > 0].square()
+    faint = squares.flip(0).cumsum(0).flip(0) <= FAINT * squares.sum()
+    counted = ratios[~faint]
+    return len(counted) > 0 and bool(counted.max() <= SPREAD**2 * counted.min())
 
 
 def _ratios(squares: Tensor, sizes: Tensor) -> Tensor:

@@ -122,7 +122,6 @@ class Layer:
 _WHOLE = ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective")
 _FACTS = frozenset(fact.name for fact in dataclasses.fields(Layer))
 _USUAL = {fact.name: fact.default for fact in dataclasses.fields(Layer) if fact.default is not dataclasses.MISSING}
-_NEEDED = _FACTS - _USUAL.keys()
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,10 @@ class Ledger:
         """
         try:
             steps, samples, mark = int(record["steps"]), int(record["samples"]), str(record["digest"])
-            layers = tuple(_layer({"steps": steps, "samples": samples, **x}) for x in record["layers"])
+            layers = tuple(_layer({"steps": steps, "samples": samples} | x) for x in record["layers"])
             told = tuple(dict(u) for u in record.get("uncounted", ()))
             beside = {str(k): int(v) for k, v in record.get("beside", {}).items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BenchError(f"the ledger of the record is not readable: {error!r}") from error
         if vectors is not None and digest(vectors) != mark:
             raise BenchError(f"the vectors are not those of the record: its digest is {mark}")
@@ -245,13 +244,20 @@ def _layer_record(layer: Layer, ledger: Ledger) -> dict[str, Any]:
 
 
 def _layer(record: Mapping[str, Any]) -> Layer:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in _FACTS}
+    layer = object.__new__(Layer)
+    # A frozen class sets its thirty fields one by one, which thousands of records wait for.
+    values = layer.__dict__
+    values.update(_USUAL)
+    values.update(record)
+    if len(values) > len(_FACTS):
+        for foreign in values.keys() - _FACTS:
+            del values[foreign]
     for whole in _WHOLE:
         if type(values[whole]) is not int:
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")
-    if not values.keys() >= _NEEDED:
-        raise TypeError(f"{values.get('name')} lacks {', '.join(sorted(_NEEDED - values.keys()))}")
-    layer = object.__new__(Layer)
-    # A frozen class sets its thirty fields one by one, which thousands of records wait for.
-    layer.__dict__.update(_USUAL, **values)
+    if len(values) < len(_FACTS):
+        raise TypeError(f"{values.get('name')} lacks {', '.join(sorted(_FACTS - values.keys()))}")
+    for name, value in values.items():
+        if type(value) is list:
+            values[name] = tuple(value)
     return layer

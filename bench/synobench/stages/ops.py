@@ -14,7 +14,8 @@ from torch.nn import functional as F
 Tape = Any
 """What an operation keeps of its forward pass."""
 
-Gradients = list[tuple[nn.Parameter, Tensor]]
+Gradients = list[tuple[Tensor, Tensor]]
+"""Parameters, each with its gradient."""
 
 _aten: Any = torch.ops.aten
 

@@ -6,7 +6,7 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import jinja2
@@ -20,9 +20,9 @@ from synobench.board.sources import made_at
 from synobench_renderers.page.blocks import parts, section, sentence
 from synobench_renderers.page.chart import shapes
 from synobench_renderers.page.columns import Column, columns, families
-from synobench_renderers.styles import styles
+from synobench_renderers.styles import Style, styles
 
-SCRIPT = "page.js"
+SCRIPT, SECTION = "page.js", "section.html.jinja"
 MANY = 400
 """The rows from which a browser lays out a network only when it comes into view."""
 
@@ -42,7 +42,7 @@ def page(board: Board) -> str:
         columns=heads,
         choices=_choices(board.networks, rows),
         shapes=shapes(),
-        sections=[section(network, board, heads, looks, places) for network in board.networks],
+        sections=[_section(i, board, heads, looks, places) for i in range(len(board.networks))],
         reading=list(map(sentence, prose.reading(board))),
         many=len(rows) > MANY,
         parts=parts(board),
@@ -50,6 +50,22 @@ def page(board: Board) -> str:
         command=prose.command(board),
     )
     return told.rstrip("\n") + "\n"
+
+
+def _section(
+    i: int, board: Board, heads: Sequence[Column], looks: Mapping[str, Style], places: Mapping[int, int]
+) -> dict[str, str]:
+    """Return the label and the markup of a network's section."""
+    network = board.networks[i]
+
+    def made() -> str:
+        told = section(network, board, heads, looks, places)
+        return template(SECTION).render(section=told, place=i + 1).rstrip("\n")
+
+    rows = [(places[id(row)], looks.get(row.label), heads[2].cell(row, network)) for row in network.rows]
+    named = [(column.head, column.about, column.shown) for column in heads]
+    told = board.once("renderers.page", [network], made, i, rows, named, file(SECTION))
+    return {"label": plain(network.label), "told": Markup(told)}
 
 
 def facts(board: Board) -> dict[str, object]:

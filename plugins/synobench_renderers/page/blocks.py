@@ -147,8 +147,10 @@ def _row(row: Row, network: Network, heads: Sequence[Column], place: int, *, new
     kinds = [name for name, held in (("best", row.best), ("control", row.control), ("new", new)) if held]
     marked = f' class="{" ".join(kinds)}"' if kinds else ""
     told = "".join(
-        f'<th scope="row">{text}</th>' if column.head == "entry" else f"<td>{text}</td>"
-        for column, text in ((column, written(column, row, network)) for column in heads)
+        [
+            f'<th scope="row">{text}</th>' if column.head == "entry" else f"<td>{text}</td>"
+            for column, text in zip(heads, written(heads, row, network), strict=True)
+        ]
     )
     return f'<tr id="r{place}"{marked}>{told}</tr>'
 

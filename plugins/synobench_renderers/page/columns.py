@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -144,7 +145,13 @@ def _records(row: Row, _: Network) -> str:
 
 
 def _address(run: Run) -> str:
-    return f"{RECORDS}/{quote(str(run.inputs['suite']['name']))}/{quote(run.key[:2])}/{quote(run.key)}.json"
+    key = run.key if run.key.isascii() and run.key.isalnum() else quote(run.key)
+    return f"{_folder(str(run.inputs['suite']['name']))}/{quote(run.key[:2]) if '%' in key else key[:2]}/{key}.json"
+
+
+@functools.cache
+def _folder(suite: str) -> str:
+    return f"{RECORDS}/{quote(suite)}"
 
 
 def _further(board: Board) -> list[Column]:
@@ -186,10 +193,12 @@ def _time(estimate: Estimate | None) -> str:
     return GAP if estimate is None else figures.fixed(estimate.mean, 3 if estimate.mean < 1 else 1)
 
 
-def written(column: Column, row: Row, network: Network) -> str:
-    """Return a cell as HTML."""
-    text = column.cell(row, network)
-    return text if isinstance(text, Markup) else escape(clean(text))
+def written(heads: Sequence[Column], row: Row, network: Network) -> list[str]:
+    """Return the cells of a row as HTML."""
+    texts = [column.cell(row, network) for column in heads]
+    # All that is plain is escaped at once: clean text is on one line.
+    plainly = iter(str(escape("\n".join([clean(t) for t in texts if not isinstance(t, Markup)]))).split("\n"))
+    return [text if isinstance(text, Markup) else next(plainly) for text in texts]
 
 
 def clean(text: str) -> str:
