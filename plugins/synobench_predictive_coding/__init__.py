@@ -50,15 +50,15 @@ class PredictiveCoding:
     warmup: float = param(0.0, low=0.0, doc="epochs of linear warm-up")
     schedule: str = param("cosine", choices=("cosine", "constant"), doc="of the rate after the warm-up, to zero")
     augment: str = param("none", choices=("none", "crop", "crop-flip"), doc="random shifts by 4 pixels, and mirrors")
-    compile: bool = param(False, doc="whether inference goes through torch.compile; without guard and tolerance")
+    compile: bool = param(False, doc="torch.compile of a whole batch; without guard, tolerance and backward half")
 
     def __post_init__(self) -> None:
         if self.lalr and self.optimizer != "sgd":
             raise ValueError("lalr=true scales gradients, which AdamW undoes: give optimizer=sgd or lalr=false")
         if not self.nudge:
             raise ValueError("nudge must be above 0, up to 1: without it no error reaches the output")
-        if self.compile and (self.guard or self.tolerance):
-            raise ValueError("compile=true cannot look at energies: give guard=false and tolerance=0")
+        if self.compile and (self.guard or self.tolerance or self.bidirectional):
+            raise ValueError("compile=true looks at no energy: give guard=false, tolerance=0 and energy=off")
         if self.incremental and (self.solver != "state" or self.compile):
             raise ValueError("incremental=true goes with solver=state and compile=false")
 

@@ -26,16 +26,24 @@ class Learning:
 
     def __init__(self, chain: Chain, asked: PredictiveCoding, total: int, warmup: int) -> None:
         self._chain, self._asked, self._total, self._warmup = chain, asked, total, warmup
-        self._optimizer = _optimizer([p for link in chain.links for p in link.parameters()], asked)
+        self._parameters = [p for link in chain.links for p in link.parameters()]
+        self._optimizer = _optimizer(self._parameters, asked)
 
-    def step(self, errors: Sequence[Tensor], traces: Sequence[Trace], update: int, scale: float) -> None:
-        """Move the weights down the energy at one batch's errors, `scale` times what its gradients sum up to."""
+    def gradients(self, errors: Sequence[Tensor], traces: Sequence[Trace], scale: float) -> list[Tensor]:
+        """Return `scale` times the gradients of one batch, in the order of the parameters, under LALR if it is on."""
+        every: list[Tensor] = []
         for link, error, trace in zip(self._chain.links, errors, traces, strict=True):
             found = link.gradients(trace, error, scale)
             if self._asked.lalr:
                 adapt(found, self._asked.kappa)
-            for parameter, gradient in found:
-                parameter.grad = gradient.to(parameter.dtype)
+            by_parameter = {id(parameter): gradient for parameter, gradient in found}
+            every += [by_parameter.get(id(p), torch.zeros_like(p)) for p in link.parameters()]
+        return every
+
+    def step(self, gradients: Sequence[Tensor], update: int) -> None:
+        """Move the weights down their gradients."""
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient.to(parameter.dtype)
         asked = self._asked
         for group in self._optimizer.param_groups:
             group["lr"] = rate_at(update, self._total, self._warmup, asked.rate, asked.schedule)

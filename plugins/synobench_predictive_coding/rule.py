@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class PredictiveCodingRule:
             if not tied:
                 self._backward = torch.optim.Adam(self._feedback.weights, lr=asked.backward_rate)
         self._measures = Measures(session.epochs, session.updates, [link.stage.name for link in self._chain.links])
-        self._quick = self._chain.compiled(self._infer_batch) if asked.compile else None
+        self._quick = self._compiled() if asked.compile else {}
 
     def _check(self, session: Session) -> None:
         asked, depth = self._params, len(session.chain)
@@ -78,28 +79,48 @@ class PredictiveCodingRule:
 
     def _update(self, inputs: Tensor, labels: Tensor, update: int) -> Tensor:
         nudge = self._nudge(update)
-        found: Inferred
-        loss: Tensor
-        if self._quick is not None and not self._measures.due(update):
-            found, loss = self._quick(inputs, labels, torch.tensor(nudge))
-        else:
-            found, loss = self._infer_batch(inputs, labels, torch.tensor(nudge), update)
+        if nudge in self._quick and not self._measures.due(update):
+            gradients, quick = self._quick[nudge](inputs, labels)
+            self._learning.step(gradients, update)
+            return quick
+        task = self._task(inputs, labels, nudge)
+        found = self._inferred(task, update, nudge)
         if not self._params.incremental:
-            self._learning.step(found.errors, found.traces, update, -1.0 / (len(labels) * nudge))
+            self._learn(found.errors, found.traces, update, nudge)
         self._learn_backward(found)
-        return loss
+        return task.output.loss(task.traces[-1].y)
 
-    def _infer_batch(
-        self, inputs: Tensor, labels: Tensor, nudge: Tensor, update: int | None = None
-    ) -> tuple[Inferred, Tensor]:
-        task = self._task(inputs, labels, float(nudge))
-        looks = update is not None and self._measures.due(update)
-        if looks and update is not None:
+    def _compiled(self) -> dict[float, Callable[..., tuple[list[Tensor], Tensor]]]:
+        """Return a batch's gradients and loss as one compiled function, for each nudge there is.
+
+        Raises:
+            ContractError: a stage has no closed form.
+        """
+        opaque = [link.stage.name for link in self._chain.links if not link.closed]
+        if opaque:
+            raise ContractError(f"compile=true needs closed forms, and stage {opaque[0]} has none: give compile=false")
+        nudges = {self._nudge(update) for update in (0, 1)}
+        return {nudge: self._chain.compiled(functools.partial(self._direct, nudge=nudge)) for nudge in nudges}
+
+    def _direct(self, inputs: Tensor, labels: Tensor, nudge: float) -> tuple[list[Tensor], Tensor]:
+        task = self._task(inputs, labels, nudge)
+        found = self._infer(task, look=False, update=0, nudge=nudge)
+        gradients = self._learning.gradients(found.errors, found.traces, -1.0 / (len(labels) * nudge))
+        return gradients, task.output.loss(task.traces[-1].y)
+
+    def _inferred(self, task: Task, update: int, nudge: float) -> Inferred:
+        """Infer, and look at what came out where it is due."""
+        looks = self._measures.due(update)
+        if looks:
             self._measures.cosine(self._chain, zil.infer(task), update)
-        found = self._infer(task, look=looks, update=update, nudge=float(nudge))
-        if looks and update is not None:
+        found = self._infer(task, look=looks, update=update, nudge=nudge)
+        if looks:
             self._measures.took(self._chain, found, update)
-        return found, task.output.loss(task.traces[-1].y)
+        return found
+
+    def _learn(self, found: list[Tensor], traces: list[Trace], update: int, nudge: float) -> None:
+        scale = -1.0 / (len(traces[0].x) * nudge)
+        self._learning.step(self._learning.gradients(found, traces, scale), update)
 
     def _task(self, inputs: Tensor, labels: Tensor, nudge: float) -> Task:
         asked = self._params
@@ -107,16 +128,16 @@ class PredictiveCodingRule:
         output = output_of(traces[-1].y, labels, asked.loss, asked.output_precision, nudge)
         return Task(self._chain, traces, output, asked, self._feedback)
 
-    def _infer(self, task: Task, *, look: bool, update: int | None, nudge: float) -> Inferred:
+    def _infer(self, task: Task, *, look: bool, update: int, nudge: float) -> Inferred:
         if self._params.solver == "zil":
             return zil.infer(task)
         if self._params.solver == "error":
             return errors.infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
 
-    def _moving(self, update: int | None, nudge: float) -> Moved:
+    def _moving(self, update: int, nudge: float) -> Moved:
         def moved(found: list[Tensor], traces: list[Trace]) -> None:
-            self._learning.step(found, traces, update or 0, -1.0 / (len(traces[0].x) * nudge))
+            self._learn(found, traces, update, nudge)
             self._session.enforce()
 
         return moved

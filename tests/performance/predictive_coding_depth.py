@@ -31,7 +31,7 @@ ENERGIES = {
 RATES = {
     "SGD 0.01": "predictive-coding[energy=off,steps=10,lalr=false,rate=0.01]",
     "SGD 0.01 with LALR": "predictive-coding[energy=off,steps=10,lalr=true,rate=0.01]",
-    "SGD 0.2, the best rate without LALR": "predictive-coding[energy=off,steps=10,lalr=false,rate=0.2]",
+    "SGD 0.2, the best of 0.01, 0.02, 0.05 and 0.2": "predictive-coding[energy=off,steps=10,lalr=false,rate=0.2]",
 }
 
 
