@@ -63,7 +63,7 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     counters = {name: counter_of(registry, name) for name in names}
     entries: dict[str, CounterEntry] = {name: registry.get("counter", parse_spec(name)[0]) for name in names}
     metrics = {name: registry.get("metric", name).load() for name in suite.metrics}
-    plan = _plan(suite, registry)
+    plan = plan_of(suite, registry)
     planned = [cell for cell, _ in plan]
     places = {cell.network: cell.inputs for cell in planned}
     facts = SuiteFacts(
@@ -75,9 +75,7 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
         definitions={name: entry.definition for name, entry in entries.items()},
         plan=[cell.inputs for cell in planned],
         reference=reference_of(suite, registry),
-        versus=suite.versus,
-        titles={trained(cell.inputs): network.entry for cell, network in plan if network.entry},
-        references=frozenset(trained(c.inputs) for c, n in plan if suite.reference in (n.entry, n.rule)),
+        **naming_of(suite, plan),
         published=[(places[figure.network], figure) for figure in suite.published if figure.network in places],
     )
     own = all(registry.find(*place).origin.distribution == HOME for place in _counting(names, suite.metrics))
@@ -126,7 +124,7 @@ def _salt(registry: Registry) -> str | None:
         return None
 
 
-def _plan(suite: Suite, registry: Registry) -> list[tuple[Cell, Network]]:
+def plan_of(suite: Suite, registry: Registry) -> list[tuple[Cell, Network]]:
     """Return the planned cells that the loaded plugins can resolve, each with the network of the suite that it is on.
 
     A board does without a stranger's pruner.
@@ -136,6 +134,15 @@ def _plan(suite: Suite, registry: Registry) -> list[tuple[Cell, Network]]:
         with contextlib.suppress(BenchError):
             found += [(cell, part.networks[0]) for cell in cells(part, registry)[0]]
     return found
+
+
+def naming_of(suite: Suite, plan: Sequence[tuple[Cell, Network]]) -> dict[str, Any]:
+    """Return what a board must know to name its entries: what they are, titles of rules, and the reference rules."""
+    return {
+        "versus": suite.versus,
+        "titles": {trained(cell.inputs): network.entry for cell, network in plan if network.entry},
+        "references": frozenset(trained(c.inputs) for c, n in plan if suite.reference in (n.entry, n.rule)),
+    }
 
 
 def reference_of(suite: Suite, registry: Registry) -> dict[str, Any] | None:

@@ -46,7 +46,11 @@ def figure(value: Any) -> float | None:
     if isinstance(value, int):
         return value
     number = float(value)
-    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    told = float(f"{number:.{DIGITS}g}")
+    # The greatest numbers would be rounded up to infinity.
+    return told if math.isfinite(told) else number
 
 
 def misfit(value: Any) -> str:

@@ -27,8 +27,10 @@ _aten: Any = torch.ops.aten
 class Feedback:
     """The maps g_1 ... g_{L-1} of one network, with the centres of the present batch."""
 
-    def __init__(self, chain: Chain, draws: torch.Generator, *, tied: bool, centred: bool) -> None:
-        self._centred = centred
+    def __init__(
+        self, chain: Chain, draws: torch.Generator, *, tied: bool, centred: bool, spiking: bool = False
+    ) -> None:
+        self._centred, self._spiking = centred, spiking
         self.maps = [map_of(link.stage, draws, tied=tied) for link in chain.links[1:]]
         self._centres: list[Tensor] | None = None
 
@@ -49,7 +51,7 @@ class Feedback:
 
     def errors(self, states: list[Tensor], top: Tensor) -> list[Tensor]:
         """Return d_1 ... d_{L-1}; `top` is x_L [N, classes]."""
-        above = [*states[1:], top]
+        above = [*states[1:], self._held(top, states)]
         found = [x - g.forward(y, x) for g, x, y in zip(self.maps, states, above, strict=True)]
         if self._centres is None:
             return found
@@ -61,9 +63,13 @@ class Feedback:
         below = [None, *(g.pull(d, x) for g, d, x in zip(self.maps, errors, states[1:], strict=False))]
         return [d if b is None else d - b for d, b in zip(errors, below, strict=True)]
 
+    def _held(self, top: Tensor, states: list[Tensor]) -> Tensor:
+        """Hold the target [N, classes] for all steps of a spiking network."""
+        return top.expand(states[-1].shape[0], *top.shape) if self._spiking else top
+
     def gradients(self, states: list[Tensor], top: Tensor) -> list[Tensor]:
         """Return those of the weights: less the mean over the batch of d_l x_{l+1}'."""
-        above = [*states[1:], top]
+        above = [*states[1:], self._held(top, states)]
         found = self.errors(states, top)
         return [g.gradient(d, y).div_(-len(top)) for g, d, y in zip(self.maps, found, above, strict=True)]
 
@@ -78,7 +84,7 @@ class Map:
 
     def forward(self, y: Tensor, like: Tensor) -> Tensor:
         """Return g(y), shaped like the state below."""
-        found = self._map(_timed(y, like), like)
+        found = self._map(y, like)
         return found + y if self._skip else found
 
     def pull(self, d: Tensor, like: Tensor) -> Tensor:
@@ -112,16 +118,14 @@ class LinearMap(Map):
 
     def gradient(self, d: Tensor, y: Tensor) -> Tensor:
         """Return the sum of d y'."""
-        (rows, columns), y = self.weight.shape, _timed(y, d)
+        rows, columns = self.weight.shape
         return d.reshape(-1, rows).t() @ y.reshape(-1, columns)
 
     def _map(self, y: Tensor, like: Tensor) -> Tensor:
         return F.linear(y, self.weight).reshape(like.shape)
 
     def _back(self, d: Tensor, like: Tensor) -> Tensor:
-        # A state in time is above held to a target without: then its steps add up.
-        flat = d.reshape(-1, *like.shape[:-1], self.weight.shape[0])
-        return (flat @ self.weight).sum(0)
+        return d.reshape(*like.shape[:-1], self.weight.shape[0]) @ self.weight
 
 
 class ConvMap(Map):
@@ -203,12 +207,6 @@ def _drawn(shape: tuple[int, ...], fan_in: int, like: Tensor, draws: torch.Gener
     """Return weights drawn as torch draws a layer's."""
     bound = fan_in**-0.5
     return (torch.rand(shape, generator=draws).mul_(2 * bound).sub_(bound)).to(like.device, like.dtype)
-
-
-def _timed(y: Tensor, like: Tensor) -> Tensor:
-    """Hold a target [N, classes] for all steps of a spiking state [T, N, ...]."""
-    lasting = y.dim() == 2 and like.dim() > 2 and like.shape[0] != y.shape[0]
-    return y.expand(like.shape[0], *y.shape) if lasting else y
 
 
 def _still(x: Tensor) -> Tensor:

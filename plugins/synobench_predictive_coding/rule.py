@@ -45,7 +45,8 @@ class PredictiveCodingRule:
         self._feedback = self._backward = None
         if asked.bidirectional:
             draws, tied = session.generator("backward weights"), asked.backward == "tied"
-            self._feedback = Feedback(self._chain, draws, tied=tied, centred=asked.energy == "centred")
+            centred, spiking = asked.energy == "centred", session.spiking
+            self._feedback = Feedback(self._chain, draws, tied=tied, centred=centred, spiking=spiking)
             if not tied:
                 self._backward = torch.optim.Adam(self._feedback.weights, lr=asked.backward_rate)
         self._measures = Measures(session.epochs, session.updates, [link.stage.name for link in self._chain.links])

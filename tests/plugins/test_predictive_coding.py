@@ -18,7 +18,8 @@ from synobench.neurons import LIF
 from synobench.rules import Session
 from synobench.stages import Chain, Stage, stages_of
 from synobench_models.ordinary import mlp, residual_mlp, vgg5
-from synobench_models.params import MLP, VGG5, ResidualMLP, SpikingMLP
+from synobench_models.params import MLP, VGG5, ResidualMLP, SpikingConv, SpikingMLP
+from synobench_models.spiking import conv as spiking_conv
 from synobench_models.spiking import mlp as spiking_mlp
 from synobench_neurons.module import FusedLIF
 from synobench_predictive_coding import PredictiveCoding, errors, states, zil
@@ -184,7 +185,8 @@ def test_the_wavefront_changes_nothing(kind: str, energy: str) -> None:
         wanted = how(steps=7, energy=energy, alpha=0.3, wavefront=wavefront)
         feedback = None
         if energy != "off":
-            feedback = Feedback(Chain(stages_of(model)), torch.Generator().manual_seed(2), tied=False, centred=True)
+            draws, spiking = torch.Generator().manual_seed(2), kind == "spiking"
+            feedback = Feedback(Chain(stages_of(model)), draws, tied=False, centred=True, spiking=spiking)
         with torch.no_grad():
             return states.infer(task(model, kind, wanted, feedback=feedback))
 
@@ -345,8 +347,8 @@ def test_backward_maps_are_linear_and_their_products_are_adjoint(kind: str, tied
     with torch.no_grad():
         chain = Chain(stages_of(network(kind)))
         traces = chain.forward(images(kind)[0])
-        top = told(traces[-1].y)
-        held = [*(t.y for t in traces[:-1]), top]
+        # Of a spiking network, the target held over its steps.
+        held = [t.y for t in traces]
         feedback = Feedback(chain, torch.Generator().manual_seed(4), tied=tied, centred=False)
         for g, x, y in zip(feedback.maps, held[:-1], held[1:], strict=True):
             d, v = torch.randn_like(x), torch.randn_like(y)
@@ -401,6 +403,18 @@ def test_inference_ends_where_the_energy_hardly_falls() -> None:
     assert 3 < len(found.energies) < 200
     last, now = found.energies[-2:]
     assert last - now < 1e-3 * last
+
+
+@pytest.mark.parametrize("batch", [3, BATCH])
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_a_spiking_network_learns_with_a_backward_half_whatever_its_batch(kind: str, batch: int) -> None:
+    # Three steps: a batch of three images must not be taken for three steps.
+    torch.manual_seed(0)
+    model: nn.Module = spiking_mlp(SpikingMLP(widths=(12, 9), steps=3), SHAPE, CLASSES, fired)
+    if kind == "conv":
+        model = spiking_conv(SpikingConv(width=3, steps=3), SHAPE, CLASSES, fired)
+    _, _, losses = trained(model, PredictiveCoding(rate=0.02), spiking=True, batch=batch, epochs=4)
+    assert sum(losses[-8:]) < sum(losses[:8])
 
 
 @pytest.mark.parametrize("ratio", [0.5, 7.0, 1e9])

@@ -14,6 +14,7 @@ from synobench import boards
 from synobench.board import SuiteFacts, build_board, findings, prose
 from synobench.board.text import board_text
 from synobench.board.versus import UNPRUNED, trained
+from synobench.compare.entries import compare_entries, find
 from synobench.errors import BenchError
 from synobench.protocol import RULE, parse
 from synobench.registry import Registry
@@ -279,3 +280,28 @@ def test_the_same_rules_on_a_board_of_pruners_are_settings(kind: str) -> None:
     board = build_board(facts("demo", "1.0", "?", "c", {"c": "n"}), records(), {"c": lambda _: {"n": 1.0}})
     found = {r.label for r in board.networks[0].rows if r.entry == kind}
     assert found == {f"{kind} (rule={n})" for n in ("backprop", "local[energy=centred]", "local[energy=plain]")}
+
+
+def test_two_rules_are_compared_by_what_the_board_calls_them(board: Any, registry: Registry) -> None:
+    one, two = (find(text, board, registry) for text in ("local[energy=plain]", "backprop"))
+    assert (one, two) == ("local[energy=plain]", "backprop")
+    report = compare_entries(one, two, board)
+    assert report.shared == 1
+    gap = [100 * (a - b) for a, b in zip(HITS["plain", "none"], HITS["backprop", "none"], strict=True)]
+    told = f"{sum(gap) / len(gap) / 200:.2f}".replace("-", "\N{MINUS SIGN}")
+    assert any(told in cell for section in report.sections for line in section.rows for cell in line)
+
+
+def test_a_title_is_one_entry_in_a_comparison_whatever_its_rule_on_each_network(registry: Registry) -> None:
+    held = records(networks=2, pruners=("none",))
+    titles = {trained(r["inputs"]): r["inputs"]["rule"]["name"].upper() for r in held}
+    # The plain rule stands for the local one on the second network.
+    kept = [
+        r
+        for r in held
+        if r["inputs"]["rule"]["name"] == "backprop"
+        or (r["inputs"]["rule"]["params"]["energy"] == "plain") == (r["inputs"]["dataset"]["name"] == "data1")
+    ]
+    titled = board_of(kept, titles=titles)
+    assert find("LOCAL", titled, registry) == "LOCAL"
+    assert compare_entries("LOCAL", "BACKPROP", titled).shared == 2

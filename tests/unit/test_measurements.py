@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synobench.errors import ContractError
@@ -16,6 +16,7 @@ from synobench.store import canonical
 TABLE: dict[str, Any] = {"by": ["a", "b"], "at": [1, 5], "values": [[0.5, 1.0], [2.0, 3.0]]}
 
 
+@example(1.79765e308)
 @given(st.floats())
 def test_a_figure_is_finite_or_null_keeps_its_digits_and_is_the_same_again(value: float) -> None:
     told = figure(value)

@@ -20,6 +20,7 @@ from synobench.compare.report import (
 )
 from synobench.errors import BenchError, nearest
 from synobench.params import as_dict, parse_spec, resolve
+from synobench.protocol import RULE
 from synobench.registry import Registry
 from synobench.stats.across import FEWEST_BLOCKS
 from synobench.stats.intervals import Estimate, paired_ratio
@@ -62,12 +63,13 @@ def find(text: str, board: Board, registry: Registry) -> str | None:
     Raises:
         BenchError: it fits several entries of the board.
     """
-    rows = [row for network in board.networks for row in network.rows if row.runs]
-    details = {row.detail for row in rows}
-    for held in (details & {text, _resolved(text, registry)}, {row.detail for row in rows if text == row.entry}):
+    rows = [(network, row) for network in board.networks for row in network.rows if row.runs]
+    full = {_identity(row, network) for network, row in rows}
+    meant = {_identity(row, network) for network, row in rows if text in (row.entry, row.detail)}
+    for held in (full & {text, _resolved(text, registry)}, meant):
         if held:
             return held.pop()
-    begun = {row.detail: row.entry for row in rows if row.detail.startswith(f"{text}[")}
+    begun = {_identity(row, network): row.entry for network, row in rows if row.detail.startswith(f"{text}[")}
     if len(begun) > 1:
         raise BenchError(f"{text!r} fits several entries: {', '.join(sorted(begun.values()))}")
     return next(iter(begun), None)
@@ -116,8 +118,13 @@ def _resolved(text: str, registry: Registry) -> str:
     return full_text({"name": name, "params": params})
 
 
-def _label(detail: str, board: Board) -> str:
-    return next(row.entry for network in board.networks for row in network.rows if row.detail == detail)
+def _identity(row: Row, network: Network) -> str:
+    """Return what makes rows one entry: a pruner with all its parameters, or what a rule is called on every network."""
+    return row.entry if network.versus == RULE else row.detail
+
+
+def _label(entry: str, board: Board) -> str:
+    return next(row.entry for network in board.networks for row in network.rows if _identity(row, network) == entry)
 
 
 def _pairs(a: str, b: str, board: Board) -> Iterator[Pair]:
@@ -141,7 +148,7 @@ def _rows(a: str, b: str, network: Network) -> Iterator[tuple[Row, Row]]:
 
 def _placed(detail: str, network: Network) -> dict[tuple[str, str], Row]:
     """Return setting and target -> row of an entry; the control has no target, and stands against any."""
-    rows = (row for row in network.rows if row.detail == detail and row.runs)
+    rows = (row for row in network.rows if _identity(row, network) == detail and row.runs)
     return {(row.setting, "" if row.control else row.target_label): row for row in rows}
 
 
@@ -158,7 +165,7 @@ def _areas(a: str, b: str, board: Board) -> Iterator[Area]:
     """Yield the networks on which both have areas, settings apart."""
     found = []
     for network in board.networks:
-        labels = [{row.setting: row.label for row in network.rows if row.detail == detail} for detail in (a, b)]
+        labels = [{r.setting: r.label for r in network.rows if _identity(r, network) == entry} for entry in (a, b)]
         for setting in sorted(labels[0].keys() & labels[1].keys()):
             for kind in sorted({curve.kind for curve in network.curves.values()}):
                 held = [_curve(network, side[setting], kind) for side in labels]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synobench.board import Board, SuiteFacts, build_board
-from synobench.boards import counter_of, reference_of
+from synobench.boards import counter_of, naming_of, plan_of, reference_of
 from synobench.compare.entries import compare_entries, find, unknown
 from synobench.compare.report import Report
 from synobench.compare.sides import Reader, Side, at_revision, in_folder, is_revision, suite_in
@@ -66,6 +66,7 @@ def board_of(name: str, records: Iterable[Record], registry: Registry, suite: Su
         counter=counter,
         headlines={counter: headline},
         reference=reference_of(suite, registry) if suite else None,
+        **(naming_of(suite, plan_of(suite, registry)) if suite else {}),
     )
     return build_board(facts, held, {counter: count})
 
