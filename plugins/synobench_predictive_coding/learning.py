@@ -37,7 +37,9 @@ class Learning:
             if self._asked.lalr:
                 adapt(found, self._asked.kappa)
             by_parameter = {id(parameter): gradient for parameter, gradient in found}
-            every += [by_parameter.get(id(p), torch.zeros_like(p)) for p in link.parameters()]
+            for parameter in link.parameters():
+                gradient = by_parameter.get(id(parameter))
+                every.append(torch.zeros_like(parameter) if gradient is None else gradient)
         return every
 
     def step(self, gradients: Sequence[Tensor], update: int) -> None:

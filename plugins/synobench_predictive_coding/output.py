@@ -18,12 +18,14 @@ class Output:
         target: [N, classes]: one-hot labels, or those mixed with the feed-forward output where it is only nudged.
         kind: ``mse`` or ``cross-entropy``.
         precision: the weight of this part.
+        clamped: whether the target is the labels' ones, not on the way there.
     """
 
     labels: Tensor
     target: Tensor
     kind: str
     precision: float
+    clamped: bool = False
 
     def error(self, out: Tensor) -> Tensor:
         """Return the error of the last stage's output [N, classes] or [T, N, classes], shaped like it.
@@ -48,7 +50,8 @@ class Output:
         """Return the mean loss of a batch against its labels."""
         read = told(out).float()
         if self.kind == "mse":
-            return 0.5 * (one_hot(self.labels, read) - read).square().sum(1).mean()
+            off = ((self.target if self.clamped else one_hot(self.labels, read)) - read).view(-1)
+            return torch.dot(off, off).mul_(0.5 / len(read))
         return F.cross_entropy(read, self.labels)
 
 
@@ -69,4 +72,4 @@ def output_of(out: Tensor, labels: Tensor, kind: str, precision: float, nudge: f
     if nudge != 1.0:
         given = read if kind == "mse" else torch.softmax(read, 1)
         target = given + nudge * (target - given)
-    return Output(labels, target, kind, precision)
+    return Output(labels, target, kind, precision, clamped=nudge == 1.0)

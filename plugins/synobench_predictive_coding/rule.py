@@ -21,6 +21,7 @@ from synobench_predictive_coding.inference import Inferred, Moved, Task
 from synobench_predictive_coding.learning import Learning
 from synobench_predictive_coding.measures import Measures
 from synobench_predictive_coding.output import output_of
+from synobench_predictive_coding.sweeps import Sweeps
 
 
 class PredictiveCodingRule:
@@ -38,7 +39,9 @@ class PredictiveCodingRule:
         asked, self._session = self._params, session
         self._check(session)
         self._chain = session.chain
+        self._layout = torch.contiguous_format
         if any(isinstance(m, nn.Conv2d) for link in self._chain.links if link.closed for m in link.stage.modules):
+            self._layout = torch.channels_last
             session.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         total, warmup = session.epochs * session.updates, round(asked.warmup * session.updates)
         self._learning = Learning(self._chain, asked, total, warmup)
@@ -51,6 +54,7 @@ class PredictiveCodingRule:
                 self._backward = torch.optim.Adam(self._feedback.weights, lr=asked.backward_rate)
         self._measures = Measures(session.epochs, session.updates, [link.stage.name for link in self._chain.links])
         self._quick = self._compiled() if asked.compile else {}
+        self._sweeps: Sweeps | None = None
 
     def _check(self, session: Session) -> None:
         asked, depth = self._params, len(session.chain)
@@ -125,7 +129,7 @@ class PredictiveCodingRule:
 
     def _task(self, inputs: Tensor, labels: Tensor, nudge: float) -> Task:
         asked = self._params
-        traces = self._chain.forward(inputs.contiguous(memory_format=torch.channels_last))
+        traces = self._chain.forward(inputs.contiguous(memory_format=self._layout))
         output = output_of(traces[-1].y, labels, asked.loss, asked.output_precision, nudge)
         return Task(self._chain, traces, output, asked, self._feedback)
 
@@ -134,7 +138,15 @@ class PredictiveCodingRule:
             return zil.infer(task)
         if self._params.solver == "error":
             return errors.infer(task, look=look)
+        if Sweeps.fit(task) and not self._params.compile:
+            return self._in_place(task).infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
+
+    def _in_place(self, task: Task) -> Sweeps:
+        """Return buffers for a batch of this size; those of the last one where they fit."""
+        if self._sweeps is None or not self._sweeps.serve(task):
+            self._sweeps = Sweeps(task.chain, self._params, task.traces)
+        return self._sweeps
 
     def _moving(self, update: int, nudge: float) -> Moved:
         def moved(found: list[Tensor], traces: list[Trace]) -> None:

@@ -28,6 +28,7 @@ from synobench_predictive_coding.inference import Inferred, Task
 from synobench_predictive_coding.learning import adapt
 from synobench_predictive_coding.output import output_of, told
 from synobench_predictive_coding.rule import PredictiveCodingRule
+from synobench_predictive_coding.sweeps import Sweeps
 
 SHAPE, CLASSES, BATCH = (1, 8, 8), 4, 6
 
@@ -193,6 +194,97 @@ def test_the_wavefront_changes_nothing(kind: str, energy: str) -> None:
     found, right = solved(True), solved(False)
     assert off(found.states, right.states) < 1e-12
     assert max(float((a - b).abs().max()) for a, b in zip(found.errors, right.errors, strict=True)) < 1e-12
+
+
+def perceptron(activation: str) -> nn.Module:
+    torch.manual_seed(3)
+    made = mlp(MLP(widths=(24, 10, 7)), SHAPE, CLASSES)
+    for name, module in list(made.named_modules()):
+        if isinstance(module, nn.ReLU):
+            parent, _, last = name.rpartition(".")
+            setattr(made.get_submodule(parent), last, ACTIVATIONS[activation]())
+    return made.double()
+
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky": lambda: nn.LeakyReLU(0.2), "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+@pytest.mark.parametrize("kind", ["skip-gelu", "skip-relu", "plain-tanh", *ACTIVATIONS])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"wavefront": False, "loss": "cross-entropy"},
+        {"guard": True, "gamma": 1.2, "output_precision": 3.0},
+        {"steps": 2, "nudge": 0.3},
+        {"steps": 40, "guard": True, "tolerance": 1e-2, "loss": "cross-entropy", "output_precision": 0.5},
+    ],
+    ids=["plain", "all stages", "guarded", "two sweeps", "stopped"],
+)
+def test_sweeps_in_buffers_are_those_on_states(kind: str, more: dict[str, Any]) -> None:
+    model, wanted = network(kind) if "-" in kind else perceptron(kind), how(**{"steps": 9, **more})
+    sweeps, place = None, torch.Generator().manual_seed(5)
+    for _ in range(2):
+        # The second batch finds the buffers full and the weights moved.
+        with torch.no_grad():
+            at = task(model, "", wanted)
+            assert Sweeps.fit(at)
+            sweeps = sweeps or Sweeps(at.chain, wanted, at.traces)
+            assert sweeps.serve(at)
+            found, right = sweeps.infer(at, look=wanted.guard), states.infer(at, look=wanted.guard)
+            assert off(found.states, right.states) < 1e-12
+            assert max(float((a - b).abs().max()) for a, b in zip(found.errors, right.errors, strict=True)) < 1e-12
+            pairs = zip(gradients(at.chain, found), gradients(at.chain, right), strict=True)
+            assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in pairs)
+            assert found.energies == pytest.approx(right.energies, rel=1e-12)
+            assert found.halvings == right.halvings
+            assert (found.halvings > 0) == (wanted.gamma > 1)
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=place, dtype=torch.float64), alpha=0.01)
+    if wanted.tolerance:
+        assert len(found.energies) < wanted.steps
+
+
+def test_buffers_are_made_anew_for_another_batch_size_and_for_other_weights() -> None:
+    model, wanted = perceptron("relu"), how()
+    with torch.no_grad():
+        at = task(model, "", wanted)
+        sweeps = Sweeps(at.chain, wanted, at.traces)
+        assert not sweeps.serve(replace(at, traces=at.chain.forward(images("")[0][:3])))
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+        assert not sweeps.serve(at)
+
+
+@pytest.mark.parametrize(("kind", "more"), [("conv", {}), ("spiking", {}), ("plain-tanh", {"incremental": True})])
+def test_other_inference_is_left_to_the_states(kind: str, more: dict[str, Any]) -> None:
+    with torch.no_grad():
+        assert not Sweeps.fit(task(network(kind), kind, how(**more)))
+
+
+def test_a_wide_second_stage_takes_fewer_multiply_adds_in_its_rows() -> None:
+    counts = {}
+    for solver in ("buffers", "states"):
+        meter = Macs()
+        with torch.no_grad():
+            at = task(perceptron("relu"), "", how(steps=10, wavefront=False))
+            at.chain.count = meter  # type: ignore[method-assign]
+            (Sweeps(at.chain, at.how, at.traces) if solver == "buffers" else states).infer(at)
+        counts[solver] = meter.done
+    above = BATCH * (24 * 10 + 10 * 7 + 7 * 4)
+    assert counts["states"] == 10 * (above + above / 2)
+    rows = BATCH * (10 * 10 + 10 * 7 + 7 * 4)
+    assert counts["buffers"] == 24 * 10 * 10 + 10 * (rows + BATCH * (10 * 7 + 7 * 4) / 2) + BATCH * 24 * 10 / 2
+
+
+class Macs:
+    """Stands in for a chain's count."""
+
+    def __init__(self) -> None:
+        self.done = 0.0
+
+    def __call__(self, _kind: str, macs: float) -> None:
+        self.done += macs
 
 
 def test_a_weak_nudge_of_a_clamped_output_is_not_backprop() -> None:

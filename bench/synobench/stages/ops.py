@@ -5,6 +5,8 @@ Nothing here records a graph. What a product needs of the forward pass lies in a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ Tape = Any
 
 Gradients = list[tuple[Tensor, Tensor]]
 """Parameters, each with its gradient."""
+
+Call = Callable[[], object]
+"""Something to be done again and again in the same tensors."""
 
 _aten: Any = torch.ops.aten
 
@@ -60,10 +65,10 @@ class Linear(Op):
         self.module, self.macs = module, 0
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tape]:
-        """Return x W' + b."""
+        """Return x W' + b; both sides are the tape."""
         y = F.linear(x, self.module.weight, self.module.bias)
         self.macs = x.numel() * y.shape[-1]
-        return y, x
+        return y, (x, y)
 
     def pull(self, tape: Tape, e: Tensor) -> Tensor:
         """Return e W."""
@@ -77,7 +82,7 @@ class Linear(Op):
 
     def gradients(self, tape: Tape, e: Tensor, scale: float) -> Gradients:
         """Return those of weight and bias."""
-        e, x = e.reshape(-1, e.shape[-1]), tape.reshape(-1, tape.shape[-1])
+        e, x = e.reshape(-1, e.shape[-1]), tape[0].reshape(-1, tape[0].shape[-1])
         weight = self.module.weight
         found: Gradients = [(weight, torch.addmm(weight, e.t(), x, beta=0, alpha=scale))]
         if self.module.bias is not None:
@@ -181,7 +186,23 @@ def _by_channel(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (like.dim() - 2))
 
 
-class ReLU(Op):
+class Elementwise(Op):
+    """A function of each number by itself; it also works in tensors that are there, where calls are bound to them."""
+
+    def into(self, x: Tensor, y: Tensor) -> Call:
+        """Return a call that leaves the function of x in y."""
+        raise NotImplementedError
+
+    def pull_into(self, x: Tensor, y: Tensor, e: Tensor, d: Tensor) -> Call:
+        """Return a call that leaves e times the derivative at x, where y is the function of it, in d."""
+        raise NotImplementedError
+
+    def tape(self, x: Tensor, y: Tensor) -> Tape:
+        """Return the tape of a forward pass from x to y."""
+        return x
+
+
+class ReLU(Elementwise):
     """max(x, 0); its derivative at 0 is 0."""
 
     def __init__(self, module: nn.ReLU) -> None:
@@ -197,8 +218,20 @@ class ReLU(Op):
         found: Tensor = _aten.threshold_backward(e, tape, 0)
         return found
 
+    def into(self, x: Tensor, y: Tensor) -> Call:
+        """Clamp x."""
+        return partial(torch.clamp_min, x, 0, out=y)
 
-class LeakyReLU(Op):
+    def pull_into(self, x: Tensor, y: Tensor, e: Tensor, d: Tensor) -> Call:
+        """Take e where y is above 0."""
+        return partial(_aten.threshold_backward.grad_input, e, y, 0, grad_input=d)
+
+    def tape(self, x: Tensor, y: Tensor) -> Tape:
+        """Return y."""
+        return y
+
+
+class LeakyReLU(Elementwise):
     """X, or a fraction of it below 0."""
 
     def __init__(self, module: nn.LeakyReLU) -> None:
@@ -213,8 +246,16 @@ class LeakyReLU(Op):
         found: Tensor = _aten.leaky_relu_backward(e, tape, self._slope, False)
         return found
 
+    def into(self, x: Tensor, y: Tensor) -> Call:
+        """Scale x below 0."""
+        return partial(_aten.leaky_relu.out, x, self._slope, out=y)
 
-class GELU(Op):
+    def pull_into(self, x: Tensor, y: Tensor, e: Tensor, d: Tensor) -> Call:
+        """Scale e where x is below 0."""
+        return partial(_aten.leaky_relu_backward.grad_input, e, x, self._slope, False, grad_input=d)
+
+
+class GELU(Elementwise):
     """The Gaussian error linear unit."""
 
     def __init__(self, module: nn.GELU) -> None:
@@ -229,8 +270,16 @@ class GELU(Op):
         found: Tensor = _aten.gelu_backward(e, tape, approximate=self._form)
         return found
 
+    def into(self, x: Tensor, y: Tensor) -> Call:
+        """Take the unit of x."""
+        return partial(_aten.gelu.out, x, approximate=self._form, out=y)
 
-class Tanh(Op):
+    def pull_into(self, x: Tensor, y: Tensor, e: Tensor, d: Tensor) -> Call:
+        """Take e times the derivative at x."""
+        return partial(_aten.gelu_backward.grad_input, e, x, approximate=self._form, grad_input=d)
+
+
+class Tanh(Elementwise):
     """The hyperbolic tangent."""
 
     def __init__(self, module: nn.Tanh) -> None:
@@ -245,6 +294,18 @@ class Tanh(Op):
         """Return e (1 - y²)."""
         found: Tensor = _aten.tanh_backward(e, tape)
         return found
+
+    def into(self, x: Tensor, y: Tensor) -> Call:
+        """Take the tangent of x."""
+        return partial(torch.tanh, x, out=y)
+
+    def pull_into(self, x: Tensor, y: Tensor, e: Tensor, d: Tensor) -> Call:
+        """Take e (1 - y²)."""
+        return partial(_aten.tanh_backward.grad_input, e, y, grad_input=d)
+
+    def tape(self, x: Tensor, y: Tensor) -> Tape:
+        """Return y."""
+        return y
 
 
 class Identity(Op):
