@@ -106,7 +106,7 @@ def test_z_il_is_backprop(kind: str, loss: str) -> None:
     with torch.no_grad():
         at = task(model, kind, how(solver="zil", loss=loss))
         found = gradients(at.chain, zil.infer(at))
-    assert off(found, by_backprop(model, kind, loss)) < 1e-13
+    assert off(found, by_backprop(model, kind, loss)) < 1e-14
 
 
 @pytest.mark.parametrize("kind", ["skip-gelu", "plain-tanh", "conv"])
@@ -146,20 +146,24 @@ def test_a_free_equilibrium_tends_to_backprop_as_the_outputs_precision_falls() -
 def test_error_and_state_solvers_agree_at_equilibrium(kind: str, energy: str) -> None:
     # Smooth stages: where one has kinks, the two may land on different sides of one.
     model = network(kind, pool="average")
-    # Skips make the energy steeper.
-    steps, gamma = (4000, 0.1) if kind == "skip-gelu" else (700, 0.3)
+    # Skips and strong weights make the energy steeper, and rounding larger.
+    steps, gamma, bound = (8000, 0.1, 2e-14) if kind == "skip-gelu" else (1000, 0.3, 2e-15)
     wanted = how(steps=steps, gamma=gamma, energy=energy, alpha=0.2)
 
-    def solved(module: Any) -> list[Tensor]:
+    def solved(module: Any) -> tuple[Inferred, list[Tensor]]:
         feedback = None
         if energy != "off":
             draws = torch.Generator().manual_seed(2)
             feedback = Feedback(Chain(stages_of(model)), draws, tied=False, centred=energy == "centred")
         with torch.no_grad():
             at = task(model, kind, wanted, feedback=feedback)
-            return gradients(at.chain, module.infer(at))
+            found = module.infer(at)
+            return found, gradients(at.chain, found)
 
-    assert off(solved(errors), solved(states)) < 1e-10
+    (found, own), (right, exact) = solved(errors), solved(states)
+    for a, b in zip([*found.states, *found.errors], [*right.states, *right.errors], strict=True):
+        assert float((a - b).abs().max()) < bound
+    assert off(own, exact) < 1e-12
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "spiking"])
