@@ -138,13 +138,13 @@ class PredictiveCodingRule:
             return zil.infer(task)
         if self._params.solver == "error":
             return errors.infer(task, look=look)
-        if Sweeps.fit(task) and not self._params.compile:
+        if Sweeps.takes(task) and not self._params.compile:
             return self._in_place(task).infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
 
     def _in_place(self, task: Task) -> Sweeps:
         """Return buffers for a batch of this size; those of the last one where they fit."""
-        if self._sweeps is None or not self._sweeps.serve(task):
+        if self._sweeps is None or not self._sweeps.serves(task):
             self._sweeps = Sweeps(task.chain, self._params, task.traces)
         return self._sweeps
 

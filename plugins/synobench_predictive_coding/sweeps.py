@@ -27,8 +27,8 @@ from synobench_predictive_coding import PredictiveCoding
 from synobench_predictive_coding.inference import Guard, Inferred, Task, half_square
 
 
-class Stage:
-    """What sweeps need of one stage above the first: y = s x + h(x W' + b), or h(...) alone."""
+class Layer:
+    """What sweeps need of one stage above the first: y = h(x W' + b), or x + s h(x W' + b)."""
 
     def __init__(self, link: Link) -> None:
         layer, *behind = link.ops
@@ -55,7 +55,7 @@ class Point:
         states: x. `sums`: x W' + b. `acts`: h of them. `told`: predictions. `errors`: x less its prediction.
     """
 
-    def __init__(self, traces: Sequence[Trace], width: int, stages: Sequence[Stage]) -> None:
+    def __init__(self, traces: Sequence[Trace], width: int, stages: Sequence[Layer]) -> None:
         like = [trace.y for trace in traces]
         self.move = like[0].new_zeros(len(like[0]), width)
         self.states = [torch.zeros_like(y) for y in like[:-1]]
@@ -79,7 +79,7 @@ class Sweeps:
 
     def __init__(self, chain: Chain, how: PredictiveCoding, traces: Sequence[Trace]) -> None:
         self._chain, self._how, self._last = chain, how, len(chain) - 1
-        self._stages = [Stage(link) for link in chain.links[1:]]
+        self._stages = [Layer(link) for link in chain.links[1:]]
         self._weights = [stage.weight.data_ptr() for stage in self._stages]
         second = self._stages[0]
         (out, within), self._many = second.weight.shape, len(traces[0].y)
@@ -92,14 +92,14 @@ class Sweeps:
         self._programs: dict[tuple[int, int, int, float], Program] = {}
 
     @staticmethod
-    def fit(task: Task) -> bool:
+    def takes(task: Task) -> bool:
         """Say whether a batch's inference can be done here."""
         how, links = task.how, task.chain.links
         if task.feedback is not None or how.incremental or len(links) < 2 or task.traces[0].y.dim() != 2:
             return False
-        return all(Stage.fits(link) for link in links[1:])
+        return all(Layer.fits(link) for link in links[1:])
 
-    def serve(self, task: Task) -> bool:
+    def serves(self, task: Task) -> bool:
         """Say whether the buffers are for batches of this size, and still bound to the weights."""
         bound = [stage.weight.data_ptr() for stage in self._stages] == self._weights
         return bound and len(task.traces[0].y) == self._many
@@ -242,13 +242,13 @@ class Sweeps:
         return Inferred([first, *at.errors[1:]], traces, list(at.states), task.top, guard.energies, guard.halvings)
 
 
-def _affine(stage: Stage, x: Tensor, out: Tensor) -> Call:
+def _affine(stage: Layer, x: Tensor, out: Tensor) -> Call:
     if stage.bias is None:
         return partial(torch.mm, x, stage.weight.t(), out=out)
     return partial(torch.addmm, stage.bias, x, stage.weight.t(), out=out)
 
 
-def _behind(stage: Stage, to: Point, i: int, x: Tensor) -> list[Call]:
+def _behind(stage: Layer, to: Point, i: int, x: Tensor) -> list[Call]:
     """Return calls that take stage i's prediction from its sums, at the input x."""
     calls = [] if stage.act is None else [stage.act.into(to.sums[i], to.acts[i])]
     if stage.skip:

@@ -232,9 +232,9 @@ def test_sweeps_in_buffers_are_those_on_states(kind: str, more: dict[str, Any]) 
         # The second batch finds the buffers full and the weights moved.
         with torch.no_grad():
             at = task(model, "", wanted)
-            assert Sweeps.fit(at)
+            assert Sweeps.takes(at)
             sweeps = sweeps or Sweeps(at.chain, wanted, at.traces)
-            assert sweeps.serve(at)
+            assert sweeps.serves(at)
             found, right = sweeps.infer(at, look=wanted.guard), states.infer(at, look=wanted.guard)
             assert off(found.states, right.states) < 1e-12
             assert max(float((a - b).abs().max()) for a, b in zip(found.errors, right.errors, strict=True)) < 1e-12
@@ -254,16 +254,16 @@ def test_buffers_are_made_anew_for_another_batch_size_and_for_other_weights() ->
     with torch.no_grad():
         at = task(model, "", wanted)
         sweeps = Sweeps(at.chain, wanted, at.traces)
-        assert not sweeps.serve(replace(at, traces=at.chain.forward(images("")[0][:3])))
+        assert not sweeps.serves(replace(at, traces=at.chain.forward(images("")[0][:3])))
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()
-        assert not sweeps.serve(at)
+        assert not sweeps.serves(at)
 
 
 @pytest.mark.parametrize(("kind", "more"), [("conv", {}), ("spiking", {}), ("plain-tanh", {"incremental": True})])
 def test_other_inference_is_left_to_the_states(kind: str, more: dict[str, Any]) -> None:
     with torch.no_grad():
-        assert not Sweeps.fit(task(network(kind), kind, how(**more)))
+        assert not Sweeps.takes(task(network(kind), kind, how(**more)))
 
 
 def test_a_wide_second_stage_takes_fewer_multiply_adds_in_its_rows() -> None:
