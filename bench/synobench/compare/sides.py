@@ -46,7 +46,7 @@ class Reader:
                 if record.get("status") == "ok":
                     found.setdefault(folder, {})[str(record.get("key", key))] = record
         if not found:
-            raise BenchError(f"{name} holds no records{f' of suite {suite}' if suite else ''}")
+            raise BenchError(f"{name or repr(name)} holds no records{f' of suite {suite}' if suite else ''}")
         return Side(name, found)
 
 
