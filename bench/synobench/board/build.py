@@ -18,6 +18,7 @@ from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
+from synobench.board.files import Files
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
 from synobench.board.shelf import Shelf
@@ -262,7 +263,7 @@ class Board:
 
 def build_board(
     suite: SuiteFacts,
-    records: Iterable[Mapping[str, Json]] | Shelf,
+    records: Iterable[Mapping[str, Json]] | Shelf | Files,
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric] | None = None,
     read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
@@ -271,7 +272,7 @@ def build_board(
 
     Args:
         suite: the facts of the suite.
-        records: ``ok`` records and failures, as plain data or on a shelf.
+        records: ``ok`` records and failures, as plain data, on a shelf or in files.
         counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
         metrics: name -> function of a record.
         read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
@@ -287,7 +288,10 @@ def build_board(
         return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
 
     # One record is held at a time: thousands of them take more memory than a board may.
-    every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
+    if isinstance(records, Files):
+        every = records.runs(here, read, parts)
+    else:
+        every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)

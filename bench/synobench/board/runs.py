@@ -6,7 +6,7 @@ import binascii
 import marshal
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -44,6 +44,9 @@ _LARGEST = 1e100
 """Beyond this no figure of a network was measured."""
 
 _GREATEST = 1e300
+
+_SHARED = ("machine", "code", "caveats", "libraries")
+"""What thousands of runs have in common, beside parts of their inputs."""
 
 _NUMBERS = (float, int)
 
@@ -245,6 +248,21 @@ class Parts:
         if place not in self._held:
             self._held[place] = make(part)
         return self._held[place]
+
+    def joined(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Yield runs that another process read, the parts that they share held once with those of all others."""
+        known: dict[int, Any] = {}  # what they share is one thing in their pickle, so each is spelled once
+
+        def one(part: Any) -> Any:
+            if id(part) not in known:
+                known[id(part)] = part, self.one(part)  # the part is held too, lest its place be taken
+            return known[id(part)][1]
+
+        for run in runs:
+            held = run.__dict__
+            held.update({name: one(held[name]) for name in _SHARED})
+            held["inputs"] = {sys.intern(k): one(v) if isinstance(v, dict) else v for k, v in run.inputs.items()}
+            yield run
 
     def inputs(self, inputs: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
         """Return inputs with their parts held once, and the roles in which a part was not seen before.
