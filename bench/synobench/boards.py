@@ -173,9 +173,7 @@ def counter_of(registry: Registry, spec: str) -> Any:
 @uncollected()
 def write(board: Board, registry: Registry, root: Path, site: Path) -> list[str]:
     """Write a board's files and return a line for each place that now holds it."""
-    # A stranger's renderer may do more than write its file, which would be lost in another process.
-    own = {found.entry.name for found in registry.all("renderer") if found.origin.distribution == HOME}
-    publish(board, _renderers(registry), root / "boards", site, own)
+    publish(board, _renderers(registry), root / "boards", site)
     registry.notify("synobench_pages_built", site=site)
     page = site / board.suite.name / "index.html"
     lines = [f"board: {root / 'boards' / board.suite.name / 'README.md'}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +39,15 @@ class Drift:
         return 1 if self.stale else 0
 
 
-def render(board: Board, renderers: Iterable[RendererEntry], own: Container[str] = ()) -> list[Rendered]:
+def render(board: Board, renderers: Iterable[RendererEntry]) -> list[Rendered]:
     """Render a board, sorted by file name.
-
-    Args:
-        board: the board.
-        renderers: of its files.
-        own: names of renderers that do nothing else but write their file, so that any process can do it.
 
     Raises:
         BenchError: two renderers write one file, a file name is not a plain one, or a renderer fails.
     """
     made: dict[str, tuple[str, Rendered]] = {}
     ordered = sorted(renderers, key=lambda entry: entry.name)
-    ahead = in_two(board, [entry for entry in ordered if entry.name in own]) if len(board.runs) >= MANY else {}
+    ahead = in_two(board, ordered) if len(board.runs) >= MANY else {}
     for entry in ordered:
         for file in ahead.get(entry.name) or files(board, entry):
             if not _SAFE.match(file.name):
@@ -64,11 +59,7 @@ def render(board: Board, renderers: Iterable[RendererEntry], own: Container[str]
 
 
 def publish(
-    board: Board,
-    renderers: Iterable[RendererEntry],
-    boards_dir: Path,
-    site_dir: Path | None = None,
-    own: Container[str] = (),
+    board: Board, renderers: Iterable[RendererEntry], boards_dir: Path, site_dir: Path | None = None
 ) -> list[Path]:
     """Write a board's files into a folder of the suite's name; return those whose bytes changed.
 
@@ -79,13 +70,12 @@ def publish(
         renderers: of its files.
         boards_dir: where committed files go, as ``<boards_dir>/<suite>/<file>``.
         site_dir: where built ones go, likewise; None leaves them out.
-        own: as for `render`.
 
     Raises:
         BenchError: as for `render`.
     """
     written = []
-    for file in render(board, renderers, own):
+    for file in render(board, renderers):
         root = boards_dir if file.committed else site_dir
         if root is None:
             continue

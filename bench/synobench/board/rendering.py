@@ -1,17 +1,17 @@
 """What each renderer writes, made by two processes where a board has many runs.
 
-Each takes the next file that neither has begun: one begins with tables, the other with pictures, so that what tables
-have in common is computed once and the drawing library is mostly loaded by one of them alone.
+A copy of the process takes the files that stand `apart` from the others, one after another; the process itself makes
+all others, for which the figures of all rows are computed once, and then takes of those that are left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from types import TracebackType
 
 from synobench.beside import able, beside
@@ -22,8 +22,6 @@ from synobench.kept import News
 
 MANY = 1_000
 """From so many runs on, two processes render sooner than one."""
-
-_PICTURES = (".pdf", ".svg", ".png")
 
 
 @dataclass(frozen=True)
@@ -71,36 +69,33 @@ def slug(text: str) -> str:
 def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
     """Return the files that two processes could make, by renderer; none where there is one process alone.
 
-    What fails is left out: whoever asks then renders it, and tells the error.
+    What fails is left out, and what would have come behind it: whoever asks then renders it, and tells the error.
     """
-    if not able():
+    apart = [entry for entry in renderers if entry.apart]
+    if not apart or not able():
         return {}
-    pictures = [entry for entry in renderers if PurePath(entry.file).suffix in _PICTURES]
-    tables = [entry for entry in renderers if entry not in pictures]
-    with _Queue(tables) as front, _Queue(pictures) as back:
+    with _Queue(apart) as left:
 
         def copied() -> tuple[Made, News | None]:
             if board.kept:
                 board.kept.apart()
-            made = _taken(board, (back, front))
+            made = _made(board, left)
             return made, board.kept.news() if board.kept else None
 
         with beside(copied) as other:
-            made = _taken(board, (front, back))
+            made = _made(board, (entry for entry in renderers if not entry.apart))
+            made |= _made(board, left)
             theirs, news = other() or ({}, None)
     if board.kept and news:
         board.kept.add(news)
     return made | theirs
 
 
-def _taken(board: Board, queues: Sequence[_Queue]) -> Made:
+def _made(board: Board, renderers: Iterable[RendererEntry]) -> Made:
     made: Made = {}
-    for queue in queues:
-        for entry in queue:
-            try:
-                made[entry.name] = list(files(board, entry))
-            except BenchError:
-                break  # whatever comes behind it will not be asked for
+    with contextlib.suppress(BenchError):
+        for entry in renderers:
+            made[entry.name] = list(files(board, entry))
     return made
 
 
