@@ -106,7 +106,9 @@ def read_json(path: Path) -> Record:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        # A record is read in one piece, without a buffer: thousands are.
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall()
     except OSError as error:
         raise _unreadable(str(path), error) from None
 

@@ -95,7 +95,7 @@ def _figures(
     totals: dict[str, Exact | None] = dict.fromkeys(COLUMNS[:4], 0)
     for layer in ledger.layers:
         told = count(layer)
-        share = told if type(told) is int and not layer.repeated else _counted(told, layer, first_layer)
+        share = None if told is None else _counted(told, layer, first_layer)
         for column in ("first" if layer.first else columns[layer.kind], "total"):
             before = totals[column]
             totals[column] = None if share is None or before is None else before + share
@@ -105,24 +105,15 @@ def _figures(
     return {**figures, "uncounted": sum(u["calls"] for u in ledger.uncounted)}
 
 
-def _counted(told: Exact | float | None, layer: Layer, first_layer: str) -> Exact | None:
+def _counted(told: Exact | float, layer: Layer, first_layer: str) -> Exact:
     """Return a layer's total as it counts, where it was computed otherwise than `first_layer` says."""
-    if told is None:
-        return None
     exact = Fraction(told) if isinstance(told, float) else told
     if not layer.repeated:
         return exact
     each_step = layer.calls % layer.steps == 0
     if first_layer == "once":
-        return _divided(exact, layer.steps) if each_step else exact
+        return Fraction(exact, layer.steps) if each_step else exact
     return exact if each_step else exact * layer.steps
-
-
-def _divided(whole: Exact, parts: int) -> Exact:
-    """Return a quotient, as a whole number where it is one: these are far quicker to add."""
-    if type(whole) is int and type(parts) is int and parts and not whole % parts:
-        return whole // parts
-    return Fraction(whole, parts)
 
 
 def _known(name: str, value: str, choices: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from synobench.beside import beside
 from synobench.board import labels, versus
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
-from synobench.board.files import Files
+from synobench.board.files import MANY, Files
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
 from synobench.board.shelf import Shelf
@@ -296,6 +298,7 @@ def build_board(
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
+    across, checklists = _judged(networks, len(runs), suite.versus)
     return Board(
         suite=suite,
         networks=tuple(networks),
@@ -303,11 +306,25 @@ def build_board(
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(_columns(networks), key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
-        across=stand(versus.places(networks)),
-        # It grades pruning, and rules are no pruners.
-        checklists=grade(networks) if suite.versus == PRUNER else (),
+        across=across,
+        checklists=checklists,
         kept=records.kept if isinstance(records, Shelf) else None,
     )
+
+
+def _judged(networks: Sequence[Network], runs: int, kind: str) -> tuple[Standing | None, tuple[Checklist, ...]]:
+    """Return what a board says across networks; where there are many runs, a copy of the process makes the curves."""
+
+    def curves() -> tuple[Standing | None, list[Mapping[str, CurveSummary]]]:
+        return stand(versus.places(networks)), [network.curves for network in networks]
+
+    with beside(curves) if runs >= MANY else contextlib.nullcontext(lambda: None) as other:
+        # It grades pruning, and rules are no pruners.
+        checklists = grade(networks) if kind == PRUNER else ()
+        across, drawn = other() or curves()
+    for network, held in zip(networks, drawn, strict=True):
+        network.__dict__["curves"] = held
+    return across, checklists
 
 
 def _ledger(facts: Mapping[str, Json]) -> Any:

@@ -350,7 +350,10 @@ def _columns(runs: Sequence[Run]) -> dict[str, Estimate | None]:
     found: dict[str, Estimate | None] = {}
     for name in sorted(counted):
         told = [run.counts[name] for run in runs]
-        for column in sorted({column for columns in told for column in columns}):
+        names = told[0].keys()
+        if any(columns.keys() != names for columns in told):
+            names = {column: None for columns in told for column in columns}.keys()
+        for column in sorted(names):
             found[f"{name}.{column}"] = _known([columns.get(column) for columns in told])
     return found | {name: _known([run.metrics[name] for run in runs]) for name in sorted(measured)}
 
