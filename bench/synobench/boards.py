@@ -83,10 +83,9 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     store, counted = Store(root), repr((sorted(names), sorted(suite.metrics)))
     # The digest of a stranger's source may not tell all that its counter depends on, and what one does besides counting
     # would be lost in another process.
-    records: Shelf | Files | Iterator[Record] = store.records(suite.name)
+    records: Files | Iterator[Record] = store.records(suite.name)
     if own:
-        shelf = kept and Shelf(store.contents(suite.name), kept, counted)
-        records = shelf or Files(store.paths(suite.name))
+        records = Files(store.paths(suite.name), Shelf(kept, counted) if kept else None)
     board = build_board(facts, records, counters, metrics)
     registry.notify("synobench_board_built", board=board)
     return board

@@ -101,10 +101,15 @@ def read_json(path: Path) -> Record:
     Raises:
         BenchError: the file is no JSON object, or comes from a newer bench.
     """
-    return read_bytes(_content(path), str(path))
+    return read_bytes(content_of(path), str(path))
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a record's file.
+
+    Raises:
+        BenchError: it cannot be read.
+    """
     try:
         # A record is read in one piece, without a buffer: thousands are.
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
@@ -249,15 +254,6 @@ class Store:
         """Return the files of a suite's records, sorted by key."""
         # All begin with one folder and two letters more, so that texts and paths sort alike; texts do it far sooner.
         return sorted((self.root / "records" / suite).glob("??/*.json"), key=str)
-
-    def contents(self, suite: str) -> Iterator[tuple[str, bytes]]:
-        """Read the files of a suite's records, sorted by key: the name and the bytes of each.
-
-        Raises:
-            BenchError: one cannot be read.
-        """
-        for path in self.paths(suite):
-            yield str(path), _content(path)
 
     def records(self, suite: str) -> Iterator[Record]:
         """Read a suite's records, sorted by key.

@@ -23,7 +23,6 @@ from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.files import MANY, Files
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
-from synobench.board.shelf import Shelf
 from synobench.board.twins import Place, Twins, own_rows, places_of
 from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest
@@ -265,7 +264,7 @@ class Board:
 
 def build_board(
     suite: SuiteFacts,
-    records: Iterable[Mapping[str, Json]] | Shelf | Files,
+    records: Iterable[Mapping[str, Json]] | Files,
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric] | None = None,
     read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
@@ -274,7 +273,7 @@ def build_board(
 
     Args:
         suite: the facts of the suite.
-        records: ``ok`` records and failures, as plain data, on a shelf or in files.
+        records: ``ok`` records and failures, as plain data or in files.
         counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
         metrics: name -> function of a record.
         read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
@@ -290,10 +289,7 @@ def build_board(
         return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
 
     # One record is held at a time: thousands of them take more memory than a board may.
-    if isinstance(records, Files):
-        every = records.runs(here, read, parts)
-    else:
-        every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
+    every = records.runs(here, read, parts) if isinstance(records, Files) else list(map(read, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
@@ -308,7 +304,7 @@ def build_board(
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=across,
         checklists=checklists,
-        kept=records.kept if isinstance(records, Shelf) else None,
+        kept=records.kept if isinstance(records, Files) else None,
     )
 
 
