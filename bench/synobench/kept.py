@@ -79,6 +79,16 @@ class Kept:
             self.put(key, found)
         return found.decode(errors="surrogatepass")
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was kept before."""
+        return not self._do(lambda file: file.execute("SELECT 1 FROM kept LIMIT 1").fetchone())
+
+    @property
+    def grown(self) -> bool:
+        """Whether a result was kept that is not yet saved."""
+        return bool(self._fresh) or (self._file is not None and self._file.in_transaction)
+
     def apart(self) -> None:
         """Go on in a copy of the process that opened the file: nothing is written there any more.
 

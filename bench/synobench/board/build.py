@@ -294,7 +294,9 @@ def build_board(
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
-    across, checklists = _judged(networks, len(runs), suite.versus)
+    kept = records.kept if isinstance(records, Files) else None
+    # Where all was kept there is little to do beside the curves: a copy would cost more than it saves.
+    across, checklists = _judged(networks, suite.versus, copied=len(runs) >= MANY and (kept is None or kept.grown))
     return Board(
         suite=suite,
         networks=tuple(networks),
@@ -304,17 +306,17 @@ def build_board(
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
         across=across,
         checklists=checklists,
-        kept=records.kept if isinstance(records, Files) else None,
+        kept=kept,
     )
 
 
-def _judged(networks: Sequence[Network], runs: int, kind: str) -> tuple[Standing | None, tuple[Checklist, ...]]:
-    """Return what a board says across networks; where there are many runs, a copy of the process makes the curves."""
+def _judged(networks: Sequence[Network], kind: str, *, copied: bool) -> tuple[Standing | None, tuple[Checklist, ...]]:
+    """Return what a board says across networks, the curves made in a copy of the process where that pays."""
 
     def curves() -> tuple[Standing | None, list[Mapping[str, CurveSummary]]]:
         return stand(versus.places(networks)), [network.curves for network in networks]
 
-    with beside(curves) if runs >= MANY else contextlib.nullcontext(lambda: None) as other:
+    with beside(curves) if copied else contextlib.nullcontext(lambda: None) as other:
         # It grades pruning, and rules are no pruners.
         checklists = grade(networks) if kind == PRUNER else ()
         across, drawn = other() or curves()

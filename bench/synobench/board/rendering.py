@@ -72,7 +72,8 @@ def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
     What fails is left out, and what would have come behind it: whoever asks then renders it, and tells the error.
     """
     apart = [entry for entry in renderers if entry.apart]
-    if not apart or not able():
+    known = board.kept is not None and not board.kept.grown  # then the files are looked up, sooner than a copy is made
+    if not apart or known or not able():
         return {}
     with _Queue(apart) as left:
 
