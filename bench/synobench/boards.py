@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from synobench.board import Board, SuiteFacts, build_board
+from synobench.board.files import Files
 from synobench.board.publish import check as compare
 from synobench.board.publish import publish, slug
 from synobench.board.shelf import Shelf
@@ -24,7 +25,7 @@ from synobench.params import as_dict, parse_spec, resolve
 from synobench.protocol import RULE
 from synobench.provenance import source_digest
 from synobench.registry import HOME, Registry
-from synobench.store import Store
+from synobench.store import Record, Store
 from synobench.suite import Cell, Network, Suite, cells, find_suite, in_parts
 
 STALE, NOTHING = 1, 3
@@ -80,8 +81,11 @@ def build(suite: Suite, registry: Registry, root: Path, more: Sequence[str] = ()
     )
     own = all(registry.find(*place).origin.distribution == HOME for place in _counting(names, suite.metrics))
     store, counted = Store(root), repr((sorted(names), sorted(suite.metrics)))
-    # The digest of a stranger's source may not tell all that its counter depends on.
-    records = Shelf(store.contents(suite.name), kept, counted) if kept and own else store.records(suite.name)
+    # The digest of a stranger's source may not tell all that its counter depends on, and what one does besides counting
+    # would be lost in another process.
+    records: Files | Iterator[Record] = store.records(suite.name)
+    if own:
+        records = Files(store.paths(suite.name), Shelf(kept, counted) if kept else None)
     board = build_board(facts, records, counters, metrics)
     registry.notify("synobench_board_built", board=board)
     return board

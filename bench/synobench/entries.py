@@ -332,10 +332,13 @@ class RendererEntry(Entry):
     Args:
         file: its name in the board's folder; one that holds ``{network}`` is rendered once a network.
         committed: whether it lies beside the records in git, or in a site folder that is built.
+        apart: whether a copy of the process may make it while others are made: it needs few of the figures that those
+            compute of all rows, and does nothing but return its text.
     """
 
     file: str
     committed: bool = True
+    apart: bool = False
 
     kind: ClassVar[str] = "renderer"
 

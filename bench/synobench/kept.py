@@ -21,6 +21,9 @@ _SLACK = 1_000
 
 T = TypeVar("T")
 
+News = tuple[set[bytes], dict[bytes, bytes]]
+"""What a copy asked for, and the results that it made."""
+
 _FIND = "SELECT digest, data FROM kept WHERE key = ?"
 _PUT = "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)"
 _TABLE = "CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, digest BLOB NOT NULL, data BLOB NOT NULL)"
@@ -39,7 +42,8 @@ class Kept:
         self._fresh: dict[bytes, bytes] = {}
         self._asked: set[bytes] = set()
         self._file = self._opened()
-        self._writes = True
+        self._writes, self._apart = True, False
+        self._inherited: tuple[sqlite3.Connection | None, frozenset[bytes]] = None, frozenset()
 
     def key(self, *parts: str | bytes) -> bytes:
         """Return the key of a result, from what tells it from every other."""
@@ -75,6 +79,37 @@ class Kept:
             self.put(key, found)
         return found.decode(errors="surrogatepass")
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was kept before."""
+        return not self._do(lambda file: file.execute("SELECT 1 FROM kept LIMIT 1").fetchone())
+
+    @property
+    def grown(self) -> bool:
+        """Whether a result was kept that is not yet saved."""
+        return bool(self._fresh) or (self._file is not None and self._file.in_transaction)
+
+    def apart(self) -> None:
+        """Go on in a copy of the process that opened the file: nothing is written there any more.
+
+        A file is not to be read through a connection that another process opened; it is read through a new one, which
+        is all that is sure: a result that is written meanwhile is told by its digest.
+        """
+        held, self._apart = self._file, True
+        self._inherited = held, frozenset(self._fresh)
+        writing = held is None or held.in_transaction
+        self._file = None if writing else self._reading()
+
+    def news(self) -> News:
+        """Return what was asked for, and the results that are new since `apart`."""
+        return self._asked, {key: data for key, data in self._fresh.items() if key not in self._inherited[1]}
+
+    def add(self, news: News) -> None:
+        """Keep the `news` of a copy."""
+        self._asked |= news[0]
+        for key, data in news[1].items():
+            self.put(key, data)
+
     def save(self) -> None:
         """Write what is new, and drop what nothing asks for any more."""
         self._write()
@@ -89,6 +124,8 @@ class Kept:
         self._file = None
 
     def _write(self) -> None:
+        if self._apart:
+            return
         fresh, self._fresh = self._fresh, {}
         if fresh and self._writes and self._file is not None:
             try:
@@ -122,8 +159,15 @@ class Kept:
     def _anew(self) -> None:
         """Go on with an empty file in place of a damaged one."""
         self.close()
-        self._drop()
-        self._file = self._opened()
+        if not self._apart:
+            self._drop()
+            self._file = self._opened()
+
+    def _reading(self) -> sqlite3.Connection | None:
+        try:
+            return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)
+        except sqlite3.Error:
+            return None
 
     def _opened(self) -> sqlite3.Connection | None:
         for _ in range(2):

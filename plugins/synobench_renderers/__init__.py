@@ -43,6 +43,7 @@ def synobench_renderers() -> Iterator[RendererEntry]:
         "runs",
         summary="one row a record",
         file="runs.csv",
+        apart=True,
         citation=_OWN,
         run="synobench_renderers.tables:runs_csv",
     )
@@ -60,6 +61,7 @@ def synobench_renderers() -> Iterator[RendererEntry]:
                 summary=f"{summary}, as {ending.upper()}",
                 file=f"{file}.{ending}",
                 committed=ending == "svg",
+                apart=True,
                 citation=_CITED.get(name, _OWN),
                 run=f"synobench_renderers.picture:{name}_{ending}",
             )

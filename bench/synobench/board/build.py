@@ -6,6 +6,7 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,14 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from synobench.beside import beside
 from synobench.board import labels, versus
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
+from synobench.board.files import MANY, Files
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
-from synobench.board.shelf import Shelf
 from synobench.board.twins import Place, Twins, own_rows, places_of
 from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest
@@ -262,7 +264,7 @@ class Board:
 
 def build_board(
     suite: SuiteFacts,
-    records: Iterable[Mapping[str, Json]] | Shelf,
+    records: Iterable[Mapping[str, Json]] | Files,
     counters: Mapping[str, Counter],
     metrics: Mapping[str, Metric] | None = None,
     read_ledger: Callable[[Mapping[str, Json]], Any] | None = None,
@@ -271,7 +273,7 @@ def build_board(
 
     Args:
         suite: the facts of the suite.
-        records: ``ok`` records and failures, as plain data or on a shelf.
+        records: ``ok`` records and failures, as plain data or in files.
         counters: name -> function of a ledger; each is applied to every record. The suite's own must be among them.
         metrics: name -> function of a record.
         read_ledger: makes of ``outcome.ledger`` what counters take; the bench's own Ledger unless it is given.
@@ -287,11 +289,14 @@ def build_board(
         return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
 
     # One record is held at a time: thousands of them take more memory than a board may.
-    every = list(records.runs(here, read) if isinstance(records, Shelf) else map(read, here.done(records)))
+    every = records.runs(here, read, parts) if isinstance(records, Files) else list(map(read, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
+    kept = records.kept if isinstance(records, Files) else None
+    # Where all was kept there is little to do beside the curves: a copy would cost more than it saves.
+    across, checklists = _judged(networks, suite.versus, copied=len(runs) >= MANY and (kept is None or kept.grown))
     return Board(
         suite=suite,
         networks=tuple(networks),
@@ -299,11 +304,25 @@ def build_board(
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(_columns(networks), key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
-        across=stand(versus.places(networks)),
-        # It grades pruning, and rules are no pruners.
-        checklists=grade(networks) if suite.versus == PRUNER else (),
-        kept=records.kept if isinstance(records, Shelf) else None,
+        across=across,
+        checklists=checklists,
+        kept=kept,
     )
+
+
+def _judged(networks: Sequence[Network], kind: str, *, copied: bool) -> tuple[Standing | None, tuple[Checklist, ...]]:
+    """Return what a board says across networks, the curves made in a copy of the process where that pays."""
+
+    def curves() -> tuple[Standing | None, list[Mapping[str, CurveSummary]]]:
+        return stand(versus.places(networks)), [network.curves for network in networks]
+
+    with beside(curves) if copied else contextlib.nullcontext(lambda: None) as other:
+        # It grades pruning, and rules are no pruners.
+        checklists = grade(networks) if kind == PRUNER else ()
+        across, drawn = other() or curves()
+    for network, held in zip(networks, drawn, strict=True):
+        network.__dict__["curves"] = held
+    return across, checklists
 
 
 def _ledger(facts: Mapping[str, Json]) -> Any:

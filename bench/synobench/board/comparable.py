@@ -39,6 +39,15 @@ class OfSuite:
         """
         return filter(self.admits, records)
 
+    def join(self, other: OfSuite) -> bool:
+        """Take note of what another of the same suite has seen, unless both have seen one key; say whether it did."""
+        if self._seen & other._seen or self._failed.keys() & other._failed.keys():
+            return False
+        self._seen |= other._seen
+        self._failed |= other._failed
+        self.others += other.others
+        return True
+
     def admits(self, record: Record) -> bool:
         """Say whether a record is an ``ok`` one of the suite, and take note of it.
 

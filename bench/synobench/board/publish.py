@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from synobench.board.build import Board
+from synobench.board.rendering import MANY, Rendered, files, in_two, slug
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
 from synobench.store import write_atomically
 
+__all__ = ["Drift", "Rendered", "check", "publish", "render", "slug"]
+
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """One file of a board: its name in the board's folder, its bytes (None: not to be), and whether it is committed."""
-
-    name: str
-    data: bytes | None
-    committed: bool
 
 
 @dataclass(frozen=True)
@@ -53,8 +46,10 @@ def render(board: Board, renderers: Iterable[RendererEntry]) -> list[Rendered]:
         BenchError: two renderers write one file, a file name is not a plain one, or a renderer fails.
     """
     made: dict[str, tuple[str, Rendered]] = {}
-    for entry in sorted(renderers, key=lambda entry: entry.name):
-        for file in _files(board, entry):
+    ordered = sorted(renderers, key=lambda entry: entry.name)
+    ahead = in_two(board, ordered) if len(board.runs) >= MANY else {}
+    for entry in ordered:
+        for file in ahead.get(entry.name) or files(board, entry):
             if not _SAFE.match(file.name):
                 raise BenchError(f"renderer {entry.name!r} writes {file.name!r}, which is not a plain file name")
             if file.name in made:
@@ -109,35 +104,6 @@ def check(board: Board, renderers: Iterable[RendererEntry], boards_dir: Path) ->
     held = [file for file in files if file.data is not None or file.name in here]
     diffs = ((file.name, _diff(folder / file.name, file.data)) for file in held)
     return Drift(len(held), tuple((name, diff) for name, diff in diffs if diff))
-
-
-def _files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
-    if "{network}" not in entry.file:
-        yield Rendered(entry.file, _bytes(board, entry), entry.committed)
-        return
-    for network in board.networks:
-        narrowed = dataclasses.replace(board, networks=(network,))
-        yield Rendered(entry.file.replace("{network}", slug(network.label)), _bytes(narrowed, entry), entry.committed)
-
-
-def _bytes(board: Board, entry: RendererEntry) -> bytes | None:
-    try:
-        made = entry.load()(board)
-    except BenchError:
-        raise
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BenchError(f"renderer {entry.name!r} fails on the board of {board.suite.name}: {cause}") from error
-    if isinstance(made, bytes) and entry.committed:
-        raise BenchError(f"renderer {entry.name!r} returns bytes; what is committed is text")
-    if not isinstance(made, str | bytes | None):
-        raise BenchError(f"renderer {entry.name!r} returns a {type(made).__name__}, not text, bytes or None")
-    return made.encode() if isinstance(made, str) else made
-
-
-def slug(text: str) -> str:
-    """Return text fit for a file name: lower case, with every run of other characters as one dash."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
 
 
 def _folder(root: Path, board: Board) -> Path:

@@ -262,8 +262,9 @@ def same_parent(a: Run, b: Run) -> bool:
 
     A pruner that acts before or in training makes a parent of its own; its key says so, and the seed alone pairs it.
     """
-    keys = [run.inputs["parent"].get("key") for run in (a, b)]
-    return keys[0] != keys[1] or None in (a.weights, b.weights) or a.weights == b.weights
+    if a.weights == b.weights or a.weights is None or b.weights is None:
+        return True
+    return bool(a.inputs["parent"].get("key") != b.inputs["parent"].get("key"))
 
 
 def shared(runs: Iterable[Run], others: Iterable[Run]) -> list[tuple[Run, Run]]:
@@ -284,7 +285,9 @@ def over(runs: Iterable[Run], figure: Figure) -> Estimate | None:
 
 
 def _known(values: Iterable[float | None]) -> Estimate | None:
-    held = tuple([value for value in values if value is not None])
+    held = tuple(values)
+    if None in held:
+        held = tuple([value for value in held if value is not None])
     return _interval(held) if held else None
 
 
@@ -347,7 +350,10 @@ def _columns(runs: Sequence[Run]) -> dict[str, Estimate | None]:
     found: dict[str, Estimate | None] = {}
     for name in sorted(counted):
         told = [run.counts[name] for run in runs]
-        for column in sorted({column for columns in told for column in columns}):
+        names = told[0].keys()
+        if any(columns.keys() != names for columns in told):
+            names = {column: None for columns in told for column in columns}.keys()
+        for column in sorted(names):
             found[f"{name}.{column}"] = _known([columns.get(column) for columns in told])
     return found | {name: _known([run.metrics[name] for run in runs]) for name in sorted(measured)}
 

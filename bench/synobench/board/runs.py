@@ -6,7 +6,7 @@ import binascii
 import marshal
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -44,6 +44,11 @@ _LARGEST = 1e100
 """Beyond this no figure of a network was measured."""
 
 _GREATEST = 1e300
+
+_SHARED = ("machine", "code", "caveats", "libraries")
+"""What thousands of runs have in common, beside parts of their inputs."""
+
+_NUMBERS = (float, int)
 
 _SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
@@ -155,14 +160,20 @@ def _of_kind(value: Any, kind: type | tuple[type, ...], record: Mapping[str, Jso
 
 def _part(record: Mapping[str, Json], path: str, names: tuple[str, ...], kind: type) -> list[Any]:
     """Return some fields of one part of a record, as `need` does one by one."""
+    held = _at(record, path)
+    found = [held.get(name) for name in names]
+    for value in found:
+        if type(value) is not kind:
+            return [need(record, f"{path}.{name}", kind) for name in names]
+    return found
+
+
+def _at(record: Mapping[str, Json], path: str) -> dict[str, Json]:
+    """Return the part of a record at a dotted path; an empty one where it is not made of dicts alone."""
     held: Any = record
     for part in _split(path):
         held = held.get(part) if type(held) is dict else None
-    if type(held) is dict:
-        found = [held.get(name) for name in names]
-        if all(type(value) is kind for value in found):
-            return found
-    return [need(record, f"{path}.{name}", kind) for name in names]
+    return held if type(held) is dict else {}
 
 
 @cache
@@ -176,8 +187,11 @@ def read_score(record: Mapping[str, Json], path: str) -> Score:
     Raises:
         BenchError: a field is missing, the mask does not fit the number of images, or the stored hits are not its ones.
     """
-    total, told = _part(record, path, ("total", "hits"), int)
-    text = need(record, f"{path}.mask", str)
+    held = _at(record, path)
+    total, told, text = held.get("total"), held.get("hits"), held.get("mask")
+    if type(total) is not int or type(told) is not int or type(text) is not str:
+        total, told = _part(record, path, ("total", "hits"), int)
+        text = need(record, f"{path}.mask", str)
     try:
         mask = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
@@ -201,8 +215,9 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     sizes = dict(zip(_SIZES, _part(record, "outcome.sparsity", _SIZES, int), strict=True))
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
-        if not all(isinstance(layer, _MAPPINGS) and type(layer.get(part)) is int for layer in layers):
-            raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
+        for layer in layers:
+            if not isinstance(layer, _MAPPINGS) or type(layer.get(part)) is not int:
+                raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
         if (told := sum([layer[part] for layer in layers])) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
     removed = sizes["prunable"] - sizes["kept"]
@@ -221,7 +236,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._held: dict[tuple[object, str | bytes], Any] = {}
-        self._sound: set[tuple[str, int]] = set()
+        self._sound: dict[tuple[str, str | bytes], Any] = {}
 
     def one(self, part: Any) -> Any:
         """Return the first part that reads the same."""
@@ -234,17 +249,41 @@ class Parts:
             self._held[place] = make(part)
         return self._held[place]
 
-    def sound(self, role: str, part: Any) -> bool:
-        """Say whether a part that is held was seen in its role before, and passed by whoever asked."""
-        if (role, id(part)) in self._sound:
-            return True
-        if type(part) is dict:
-            self._sound.add((role, id(part)))
-        return False
+    def joined(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Yield runs that another process read, the parts that they share held once with those of all others."""
+        known: dict[int, Any] = {}  # what they share is one thing in their pickle, so each is spelled once
 
-    def inputs(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
-        """Return inputs with their parts held once."""
-        return {sys.intern(role): self.one(part) if isinstance(part, dict) else part for role, part in inputs.items()}
+        def one(part: Any) -> Any:
+            if id(part) not in known:
+                known[id(part)] = part, self.one(part)  # the part is held too, lest its place be taken
+            return known[id(part)][1]
+
+        for run in runs:
+            held = run.__dict__
+            held.update({name: one(held[name]) for name in _SHARED})
+            held["inputs"] = {sys.intern(k): one(v) if isinstance(v, dict) else v for k, v in run.inputs.items()}
+            yield run
+
+    def inputs(self, inputs: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+        """Return inputs with their parts held once, and the roles in which a part was not seen before.
+
+        Whoever asks looks at these, and goes no further with a part that is not sound.
+        """
+        held: dict[str, Json] = {}
+        fresh = []
+        for role, part in inputs.items():
+            found = part
+            if type(part) is dict:
+                place = role, _spelled(part)
+                found = self._sound.get(place)
+                if found is None:
+                    found = self._sound[place] = self._held.setdefault((None, place[1]), part)
+                    fresh.append(role)
+            elif part is not None:
+                found = self.one(part) if isinstance(part, dict) else part
+                fresh.append(role)
+            held[sys.intern(role)] = found
+        return held, fresh
 
 
 def _spelled(part: Any) -> str | bytes:
@@ -311,18 +350,18 @@ def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
         BenchError: a part is missing, no object with a name, or holds what it must not.
     """
     given = need(record, "inputs")
-    inputs = parts.inputs(given) if isinstance(given, _MAPPINGS) else {}
+    inputs, fresh = parts.inputs(given) if isinstance(given, _MAPPINGS) else ({}, [])
     for role in _NEEDED:
         if inputs.get(role) is None:
             need(record, f"inputs.{role}.name", str)
     need(record, "inputs.seed", int)
-    for role, part in inputs.items():
-        if role in _NAMED and part is not None and not parts.sound(role, part):
-            _check_part(record, role, part)
+    for role in fresh:
+        if role in _NAMED:
+            _check_part(record, role, inputs[role])
     for role in ("budget", "revisions"):
-        if inputs.get(role) is not None:
+        if role in fresh:
             need(record, f"inputs.{role}", _MAPPINGS)
-    if not all(type(revision) is int for revision in (inputs.get("revisions") or {}).values()):
+    if "revisions" in fresh and not all(type(revision) is int for revision in inputs["revisions"].values()):
         raise BenchError(f"record {_name(record)} holds {_short(inputs['revisions'])} as 'inputs.revisions'")
     return inputs
 
@@ -339,10 +378,9 @@ def _check_part(record: Mapping[str, Json], role: str, part: Any) -> None:
 
 def finite(value: Json) -> float | None:
     """Return a number within `_LARGEST` as a float, and None for all else: what is not measured is a gap."""
-    kind = type(value)
-    if kind is bool or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
+    if type(value) not in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         return None
-    return value if kind is float else float(value)
+    return float(value) if -_LARGEST < value < _LARGEST else None
 
 
 def machine_text(device: Mapping[str, Json]) -> str:
@@ -423,11 +461,12 @@ def _validation(record: Mapping[str, Json]) -> float | None:
 
 def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
     cost = need(record, "cost", Mapping)
-    spent = {phase: cost.get(phase) or {} for phase in PHASES}
-    if not all(isinstance(held, _MAPPINGS) for held in spent.values()):
-        wrong = next(phase for phase, held in spent.items() if not isinstance(held, _MAPPINGS))
-        need(record, f"cost.{wrong}", _MAPPINGS)
-    told = {phase: {item: finite(held.get(item)) for item in COST} for phase, held in spent.items()}
+    told: dict[str, dict[str, float | None]] = {}
+    for phase in PHASES:
+        spent = cost.get(phase) or {}
+        if not isinstance(spent, _MAPPINGS):
+            need(record, f"cost.{phase}", _MAPPINGS)
+        told[phase] = {item: finite(spent.get(item)) for item in COST}
     if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
         # Nothing was trained here: what it once cost elsewhere nobody measured.
         told["train"] = dict.fromkeys(COST, None)

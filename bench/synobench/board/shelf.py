@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from synobench.board.comparable import OfSuite
 from synobench.board.runs import Run, Score
 from synobench.errors import BenchError
 from synobench.kept import Kept
-from synobench.store import loads, plainly, read_bytes
+from synobench.store import content_of, loads, plainly, read_bytes
 
 Read = Callable[[Mapping[str, Any], bytes], Run]
 
@@ -26,30 +27,30 @@ _OWN = tuple(f.name for f in dataclasses.fields(Run) if f.name not in (*_SCORES,
 
 
 class Shelf:
-    """The records of a suite, as the bytes of their files.
+    """The records that were read before, each by the bytes of its file.
 
     Args:
-        contents: name and bytes of each file, in the order of keys.
         kept: what was read before.
         counted: what tells the counters and metrics of the board from all others.
     """
 
-    def __init__(self, contents: Iterable[tuple[str, bytes]], kept: Kept, counted: str) -> None:
-        self._contents, self.kept, self._counted = contents, kept, counted
+    def __init__(self, kept: Kept, counted: str) -> None:
+        self.kept, self._counted = kept, counted
         self._parts: dict[str, Any] = {}
         self._places: dict[int, tuple[Any, str]] = {}
 
-    def runs(self, here: OfSuite, read: Read) -> Iterator[Run]:
-        """Yield the runs of a suite; `read` makes one of a record that was not read before.
+    def runs(self, here: OfSuite, read: Read, paths: Iterable[Path]) -> Iterator[Run]:
+        """Yield the runs of a suite out of files; `read` makes one of a record that was not read before.
 
         Raises:
             BenchError: a record cannot be read, or contradicts itself.
         """
-        for name, content in self._contents:
+        for path in paths:
+            content = content_of(path)
             mark = self.kept.key("run", self._counted, hashlib.sha256(content).digest())
             run = self._known(mark)
             if run is None:
-                record = read_bytes(content, name)
+                record = read_bytes(content, str(path))
                 if here.admits(record):
                     run = read(record, mark)
                     self._keep(run)

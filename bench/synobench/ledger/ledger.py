@@ -170,7 +170,8 @@ class Ledger:
         """
         try:
             steps, samples, mark = int(record["steps"]), int(record["samples"]), str(record["digest"])
-            layers = tuple(_layer({"steps": steps, "samples": samples} | x) for x in record["layers"])
+            usual = {**_USUAL, "steps": steps, "samples": samples}
+            layers = tuple([_layer(usual, x) for x in record["layers"]])
             told = tuple(dict(u) for u in record.get("uncounted", ()))
             beside = {str(k): int(v) for k, v in record.get("beside", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -243,12 +244,11 @@ def _layer_record(layer: Layer, ledger: Ledger) -> dict[str, Any]:
     return out
 
 
-def _layer(record: Mapping[str, Any]) -> Layer:
+def _layer(usual: dict[str, Any], record: dict[str, Any]) -> Layer:
     layer = object.__new__(Layer)
     # A frozen class sets its thirty fields one by one, which thousands of records wait for.
-    values = layer.__dict__
-    values.update(_USUAL)
-    values.update(record)
+    values = usual | record
+    object.__setattr__(layer, "__dict__", values)
     if len(values) > len(_FACTS):
         for foreign in values.keys() - _FACTS:
             del values[foreign]
@@ -257,7 +257,7 @@ def _layer(record: Mapping[str, Any]) -> Layer:
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")
     if len(values) < len(_FACTS):
         raise TypeError(f"{values.get('name')} lacks {', '.join(sorted(_FACTS - values.keys()))}")
-    for name, value in values.items():
-        if type(value) is list:
+    for name, value in record.items():
+        if type(value) is list and name in values:
             values[name] = tuple(value)
     return layer

@@ -60,6 +60,10 @@ class SignFlip:
     floor: float
 
 
+_FEW = 8
+"""Up to so many values their signed sums are compared one by one sooner than as arrays."""
+
+
 def mcnemar(mask_a: str | bytes, mask_b: str | bytes, total: int) -> Mcnemar:
     """Compare two hit masks of `total` images (a bit an image, the first in the highest bit), as base64 or bytes.
 
@@ -82,13 +86,11 @@ def sign_flip(differences: Iterable[float]) -> SignFlip | None:
     n = len(held)
     if not 0 < n <= MOST_FLIPS:
         return None
-    left, right = _signed_sums(held[: n // 2]), np.sort(_signed_sums(held[n // 2 :]))
     slack = 1e-9 * math.fsum(map(abs, held))  # sums that differ by rounding alone are ties
     bound = abs(math.fsum(held)) - slack
     if bound <= 0:
         return SignFlip(n, 1.0, 2.0 ** (1 - n))
-    above = (len(right) - np.searchsorted(right, bound - left, side="left")).sum()
-    return SignFlip(n, 2 * int(above) / 2**n, 2.0 ** (1 - n))
+    return SignFlip(n, 2 * _reaching(held, bound) / 2**n, 2.0 ** (1 - n))
 
 
 def _bits(mask: str | bytes, total: int) -> int:
@@ -106,8 +108,19 @@ def _bits(mask: str | bytes, total: int) -> int:
     return bits
 
 
-def _signed_sums(values: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    sums = np.zeros(1)
+def _reaching(values: list[float], bound: float) -> int:
+    """Return how many of the sums of all values, each with either sign, reach a bound."""
+    middle = len(values) // 2
+    left, right = _signed_sums(values[:middle]), _signed_sums(values[middle:])
+    if len(values) <= _FEW:
+        ends = [bound - one for one in left]
+        return sum([other >= end for end in ends for other in right])
+    ordered = np.sort(right)
+    return int((len(right) - np.searchsorted(ordered, bound - np.array(left), side="left")).sum())
+
+
+def _signed_sums(values: list[float]) -> list[float]:
+    sums = [0.0]
     for value in values:
-        sums = np.concatenate([sums + value, sums - value])
+        sums = [*[one + value for one in sums], *[one - value for one in sums]]
     return sums

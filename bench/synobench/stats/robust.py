@@ -79,13 +79,17 @@ def superiority(a: BySeed, b: BySeed, level: float = LEVEL) -> Superiority | Non
     Raises:
         BenchError: a value is NaN or infinite.
     """
-    signs = np.sign(finite((a[seed] - b[seed] for seed in a.keys() & b.keys()), "the differences"))
-    n, wins, ties = len(signs), int((signs > 0).sum()), int((signs == 0).sum())
-    if not n:
+    differences = finite([a[seed] - b[seed] for seed in a.keys() & b.keys()], "the differences")
+    if not differences:
         return None
-    tail = (1 - level) / 2
+    wins, ties = sum([one > 0 for one in differences]), sum([one == 0 for one in differences])
+    return _superior(wins, ties, len(differences), level)
+
+
+@lru_cache(maxsize=2**12)
+def _superior(wins: int, ties: int, n: int, level: float) -> Superiority:
+    tail, up = (1 - level) / 2, wins + ties
     low = float(special.betaincinv(wins, n - wins + 1, tail)) if wins else 0.0
-    up = wins + ties
     high = float(special.betaincinv(up + 1, n - up, 1 - tail)) if up < n else 1.0
     return Superiority(wins, ties, n - up, (wins + ties / 2) / n, low, high)
 

@@ -1,0 +1,124 @@
+"""What each renderer writes, made by two processes where a board has many runs.
+
+A copy of the process takes the files that stand `apart` from the others, one after another; the process itself makes
+all others, for which the figures of all rows are computed once, and then takes of those that are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from synobench.beside import able, beside
+from synobench.board.build import Board
+from synobench.entries import RendererEntry
+from synobench.errors import BenchError
+from synobench.kept import News
+
+MANY = 1_000
+"""From so many runs on, two processes render sooner than one."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One file of a board: its name in the board's folder, its bytes (None: not to be), and whether it is committed."""
+
+    name: str
+    data: bytes | None
+    committed: bool
+
+
+Made = dict[str, list[Rendered]]
+
+
+def files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
+    """Render the files of one renderer: one, or one a network."""
+    if "{network}" not in entry.file:
+        yield Rendered(entry.file, _bytes(board, entry), entry.committed)
+        return
+    for network in board.networks:
+        narrowed = dataclasses.replace(board, networks=(network,))
+        yield Rendered(entry.file.replace("{network}", slug(network.label)), _bytes(narrowed, entry), entry.committed)
+
+
+def _bytes(board: Board, entry: RendererEntry) -> bytes | None:
+    try:
+        made = entry.load()(board)
+    except BenchError:
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BenchError(f"renderer {entry.name!r} fails on the board of {board.suite.name}: {cause}") from error
+    if isinstance(made, bytes) and entry.committed:
+        raise BenchError(f"renderer {entry.name!r} returns bytes; what is committed is text")
+    if not isinstance(made, str | bytes | None):
+        raise BenchError(f"renderer {entry.name!r} returns a {type(made).__name__}, not text, bytes or None")
+    return made.encode() if isinstance(made, str) else made
+
+
+def slug(text: str) -> str:
+    """Return text fit for a file name: lower case, with every run of other characters as one dash."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
+
+
+def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
+    """Return the files that two processes could make, by renderer; none where there is one process alone.
+
+    What fails is left out, and what would have come behind it: whoever asks then renders it, and tells the error.
+    """
+    apart = [entry for entry in renderers if entry.apart]
+    known = board.kept is not None and not board.kept.grown  # then the files are looked up, sooner than a copy is made
+    if not apart or known or not able():
+        return {}
+    with _Queue(apart) as left:
+
+        def copied() -> tuple[Made, News | None]:
+            if board.kept:
+                board.kept.apart()
+            made = _made(board, left)
+            return made, board.kept.news() if board.kept else None
+
+        with beside(copied) as other:
+            made = _made(board, (entry for entry in renderers if not entry.apart))
+            made |= _made(board, left)
+            theirs, news = other() or ({}, None)
+    if board.kept and news:
+        board.kept.add(news)
+    return made | theirs
+
+
+def _made(board: Board, renderers: Iterable[RendererEntry]) -> Made:
+    made: Made = {}
+    with contextlib.suppress(BenchError):
+        for entry in renderers:
+            made[entry.name] = list(files(board, entry))
+    return made
+
+
+class _Queue:
+    """Renderers that several processes take, each of them once.
+
+    The numbers of those that are left stand in a pipe, from which a process reads one at a time.
+    """
+
+    def __init__(self, entries: Sequence[RendererEntry]) -> None:
+        self._entries = entries
+        self._source, sink = os.pipe()
+        # It holds 64 KiB; more renderers than that no board has.
+        os.write(sink, b"".join(i.to_bytes(2, "big") for i in range(len(entries))))
+        os.close(sink)
+
+    def __enter__(self) -> _Queue:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._source)
+
+    def __iter__(self) -> Iterator[RendererEntry]:
+        while place := os.read(self._source, 2):
+            yield self._entries[int.from_bytes(place, "big")]
