@@ -18,6 +18,9 @@ from typing import Any, BinaryIO, TypeVar
 
 T = TypeVar("T")
 
+MANY = 1_000
+"""From so many records on, a board is made sooner by two processes than by one."""
+
 _LENGTH = 8
 """The bytes that tell the length of a result."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,17 +32,31 @@ FACTS = SuiteFacts("demo", "1.0", "Which?", "c", {"c": "total"})
 COUNTERS = {"c": lambda ledger: {"total": float(ledger.layers[0].effective)}}
 
 
-@pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Let two processes take part, or one, whatever else this process has loaded."""
+class Two:
+    """Lets two processes take part, or one, whatever else this process has loaded; counts what copies had to tell."""
 
-    def chosen(held: bool) -> None:
-        for module in (beside, rendering):
-            monkeypatch.setattr(module, "able", lambda: held)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch, self.told = monkeypatch, 0
+        received = beside._received
+
+        def counted(pipe: Any) -> Any:
+            found = received(pipe)
+            self.told += found is not None
+            return found
+
+        monkeypatch.setattr(beside, "_received", counted)
         for module in (build, files, rendering):
             monkeypatch.setattr(module, "MANY", 2)
 
-    return chosen
+    def __call__(self, held: bool) -> None:
+        self.told = 0
+        for module in (beside, rendering):
+            self._patch.setattr(module, "able", lambda: held)
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Two:
+    return Two(monkeypatch)
 
 
 @pytest.fixture
@@ -59,13 +74,15 @@ def demo(suite_text: Callable[..., str]) -> Suite:
 
 
 def test_two_processes_make_the_bytes_of_one(
-    store: Store, demo: Suite, registry: Registry, two: Callable[[bool], None], tmp_path: Path
+    store: Store, demo: Suite, registry: Registry, two: Two, tmp_path: Path
 ) -> None:
     found = []
     for held in (True, False):
         two(held)
         board = boards.build(demo, registry, store.root)
         boards.write(board, registry, store.root, tmp_path / f"site-{held}")
+        # Half of the records, the curves, and what stands apart.
+        assert two.told == (3 if held else 0)
         site = {p.name: p.read_bytes() for p in (tmp_path / f"site-{held}" / "demo").iterdir()}
         found.append((site, {p.name: p.read_bytes() for p in (store.root / "boards" / "demo").iterdir()}))
         for path in (store.root / "boards" / "demo").iterdir():
@@ -75,9 +92,10 @@ def test_two_processes_make_the_bytes_of_one(
     assert {"runs.csv", "ranks.svg"} <= found[0][1].keys()
 
 
-def test_runs_of_both_processes_hold_equal_parts_once(store: Store, two: Callable[[bool], None]) -> None:
+def test_runs_of_both_processes_hold_equal_parts_once(store: Store, two: Two) -> None:
     two(True)
     board = build_board(FACTS, Files(store.paths("demo")), COUNTERS)
+    assert two.told == 2
     assert len(board.runs) == len(store.paths("demo"))
     for role in ("model", "rule", "budget", "revisions"):
         assert len({id(run.inputs[role]) for run in board.runs}) == 1
@@ -97,7 +115,7 @@ def failed(record: dict[str, Any]) -> None:
 @pytest.mark.parametrize("places", [(0,), (-1,), (0, -1)])
 @pytest.mark.parametrize("change", [wrong, failed])
 def test_a_record_is_told_of_whichever_process_reads_it(
-    store: Store, two: Callable[[bool], None], places: tuple[int, ...], change: Callable[[Any], None]
+    store: Store, two: Two, places: tuple[int, ...], change: Callable[[Any], None]
 ) -> None:
     paths = store.paths("demo")
     records = list(store.records("demo"))
@@ -117,7 +135,7 @@ def test_a_record_is_told_of_whichever_process_reads_it(
         assert told[0] == ([records[place]["key"] for place in places], ())
 
 
-def test_a_key_that_both_processes_saw_is_told(tmp_path: Path, two: Callable[[bool], None]) -> None:
+def test_a_key_that_both_processes_saw_is_told(tmp_path: Path, two: Two) -> None:
     two(True)
     paths = [tmp_path / f"{i}.json" for i in range(4)]
     for i, path in enumerate(paths):
@@ -130,15 +148,16 @@ def renderer(name: str, run: Any, **more: Any) -> RendererEntry:
     return RendererEntry(name, summary="a file", file=f"{name}.txt", run=run, **more)
 
 
-def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(
-    store: Store, two: Callable[[bool], None], tmp_path: Path
-) -> None:
+def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(store: Store, two: Two, tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     def told(name: str) -> Callable[[Any], str]:
         def run(board: Any) -> str:
             with log.open("a") as file:
                 file.write(f"{name} {os.getpid()}\n")
+            until = time.monotonic() + 60
+            while name == "m" and len(makers(log)) < 2 and time.monotonic() < until:
+                time.sleep(0.01)  # the copy takes a file before this process is done with its own
             return name
 
         return run
@@ -150,12 +169,15 @@ def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(
     lines = [line.split() for line in log.read_text().splitlines()]
     assert sorted(name for name, _ in lines) == list("abmyz")
     assert ["m", str(os.getpid())] in lines
+    assert len(makers(log)) == 2
+
+
+def makers(log: Path) -> set[str]:
+    return {line.split()[-1] for line in log.read_text().splitlines()}
 
 
 @pytest.mark.parametrize("broken", [("a",), ("m",), ("z",), ("a", "m"), ("m", "z"), ("a", "z")])
-def test_the_first_renderer_that_fails_is_told(
-    store: Store, two: Callable[[bool], None], broken: tuple[str, ...]
-) -> None:
+def test_the_first_renderer_that_fails_is_told(store: Store, two: Two, broken: tuple[str, ...]) -> None:
     def fails(_: Any) -> str:
         raise ZeroDivisionError
 
@@ -166,9 +188,7 @@ def test_the_first_renderer_that_fails_is_told(
         render(board, entries)
 
 
-def test_what_a_copy_makes_is_kept(
-    store: Store, demo: Suite, registry: Registry, two: Callable[[bool], None], tmp_path: Path
-) -> None:
+def test_what_a_copy_makes_is_kept(store: Store, demo: Suite, registry: Registry, two: Two, tmp_path: Path) -> None:
     two(True)
 
     def built() -> dict[str, bytes | None]:

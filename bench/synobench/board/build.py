@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from synobench.beside import beside
+from synobench.beside import MANY, beside
 from synobench.board import labels, versus
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
-from synobench.board.files import MANY, Files
+from synobench.board.files import Files
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Counter, Metric, Parts, Run, read_run
 from synobench.board.twins import Place, Twins, own_rows, places_of

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from synobench.beside import beside
+from synobench.beside import MANY, beside
 from synobench.board.comparable import OfSuite
 from synobench.board.runs import Parts, Run
 from synobench.board.shelf import Read, Shelf
 from synobench.kept import Kept, News
 from synobench.store import read_json
-
-MANY = 1_000
-"""From so many records on, two processes read sooner than one."""
 
 
 class Files:

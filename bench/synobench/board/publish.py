@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synobench.board.build import Board
-from synobench.board.rendering import MANY, Rendered, files, in_two, slug
+from synobench.board.rendering import Rendered, files, in_two, slug
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
 from synobench.store import write_atomically
@@ -47,7 +47,7 @@ def render(board: Board, renderers: Iterable[RendererEntry]) -> list[Rendered]:
     """
     made: dict[str, tuple[str, Rendered]] = {}
     ordered = sorted(renderers, key=lambda entry: entry.name)
-    ahead = in_two(board, ordered) if len(board.runs) >= MANY else {}
+    ahead = in_two(board, ordered)
     for entry in ordered:
         for file in ahead.get(entry.name) or files(board, entry):
             if not _SAFE.match(file.name):

@@ -14,14 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from synobench.beside import able, beside
+from synobench.beside import MANY, able, beside
 from synobench.board.build import Board
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
 from synobench.kept import News
-
-MANY = 1_000
-"""From so many runs on, two processes render sooner than one."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +64,13 @@ def slug(text: str) -> str:
 
 
 def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
-    """Return the files that two processes could make, by renderer; none where there is one process alone.
+    """Return the files that two processes could make, by renderer; none where one process is enough, or all there is.
 
     What fails is left out, and what would have come behind it: whoever asks then renders it, and tells the error.
     """
     apart = [entry for entry in renderers if entry.apart]
     known = board.kept is not None and not board.kept.grown  # then the files are looked up, sooner than a copy is made
-    if not apart or known or not able():
+    if len(board.runs) < MANY or not apart or known or not able():
         return {}
     with _Queue(apart) as left:
 
