@@ -281,6 +281,29 @@ def test_a_wide_second_stage_takes_fewer_multiply_adds_in_its_rows() -> None:
     assert counts["buffers"] == 24 * 10 * 10 + 10 * (rows + BATCH * (10 * 7 + 7 * 4) / 2) + BATCH * 24 * 10 / 2
 
 
+def test_the_wavefront_in_buffers_takes_the_multiply_adds_that_it_takes_on_states() -> None:
+    # Skip connections leave the first error as it is, so both count alike.
+    counts = []
+    for solver in ("buffers", "states"):
+        for wavefront in (True, False):
+            meter = Macs()
+            with torch.no_grad():
+                at = task(network("skip-relu"), "", how(steps=3, wavefront=wavefront))
+                at.chain.count = meter  # type: ignore[method-assign]
+                (Sweeps(at.chain, at.how, at.traces) if solver == "buffers" else states).infer(at)
+            counts.append(meter.done)
+    assert counts[:2] == counts[2:]
+    assert counts[0] < counts[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "used"), [({"energy": "off"}, True), ({}, False), ({"energy": "off", "incremental": True}, False)]
+)
+def test_the_rule_relaxes_perceptrons_in_buffers_where_it_can(more: dict[str, Any], used: bool) -> None:
+    rule, _, _ = trained(small(), PredictiveCoding(**more), epochs=1)
+    assert (rule._sweeps is not None) == used
+
+
 class Macs:
     """Stands in for a chain's count."""
 
