@@ -14,7 +14,7 @@ from synobench.stats import Estimate
 from synobench_renderers.legend import LINE, SMALL, draw, laid, wrapped
 from synobench_renderers.scales import Scale, Ticks, accuracies
 from synobench_renderers.sheet import BACK, Sheet, breadth, cut
-from synobench_renderers.styles import CONTROL, CONTROL_NAME, FAINT, INK, PAPER, Style, Styles
+from synobench_renderers.styles import CONTROL, CONTROL_NAME, FAINT, INK, PAPER, Style, Styles, keyed
 
 MOST = 12
 """Panels in one picture; how many networks are left out is told below them."""
@@ -120,7 +120,7 @@ def picture(
     shown = held[:MOST]
     columns = 1 if len(shown) < 2 else 2 if len(shown) <= 6 or panel == PRINT else 3
     width = columns * panel[0] + 2 * EDGE
-    legend = laid(_keys(shown, kind, styles), width - 2 * EDGE)
+    legend = laid(_keys(board, shown, kind, styles), width - 2 * EDGE)
     notes = wrapped(_notes(kind, len(held) - len(shown)), width - 2 * EDGE - 10) if shown else []
     below = LINE * (len(legend) + len(notes)) + 2 * EDGE
     height = max(1, math.ceil(len(shown) / columns)) * panel[1] + below
@@ -137,10 +137,10 @@ def picture(
     return sheet
 
 
-def _keys(networks: Sequence[Network], kind: Kind, styles: Styles) -> list[tuple[str, Style]]:
+def _keys(board: Board, networks: Sequence[Network], kind: Kind, styles: Styles) -> list[tuple[str, Style]]:
     names = {row.label for network in networks for row in drawn(kind, network) if not row.control}
     control = any(_controls(network) for network in networks)
-    return [(name, styles[name]) for name in sorted(names)] + ([(CONTROL_NAME, CONTROL)] if control else [])
+    return keyed(board.networks, styles, names) + ([(CONTROL_NAME, CONTROL)] if control else [])
 
 
 def _notes(kind: Kind, left_out: int) -> str:

@@ -15,7 +15,7 @@ from synobench_renderers.measured import PICTURES, pictures
 from synobench_renderers.panels import EDGE, MARGINS, MOST, Box, around, axis_across, axis_up, placed
 from synobench_renderers.scales import Scale
 from synobench_renderers.sheet import Sheet, cut
-from synobench_renderers.styles import Style, Styles, styles
+from synobench_renderers.styles import Style, Styles, traced
 
 WIDTH, HEIGHT = 330.0, 200.0
 """Of a panel: two stand side by side, the first measured update and the last."""
@@ -29,7 +29,7 @@ class Kind:
         name: of the axis up. `label`: of the axis across.
         scale: of the axis up.
         mean: over seeds. `means`: what it is called.
-        broken: whether a null is a figure that was not finite, rather than none at all.
+        broken: whether a null is a figure that was not finite, rather than none at all, for inference had ended.
     """
 
     name: str
@@ -84,7 +84,7 @@ def of_board(board: Board, name: str) -> Sheet | None:
     held = {n.label: found for n in board.networks if (found := _traces(n, PICTURES[name].table, KINDS[name]))}
     networks = [network for network in board.networks if network.label in held]
     title = f"{PICTURES[name].title}: {plain(board.suite.name)}"
-    return _sheet(title, KINDS[name], networks, held, styles(board.networks))
+    return _sheet(title, KINDS[name], networks, held, traced(board.networks))
 
 
 def _traces(network: Network, table: str, kind: Kind) -> list[tuple[Trace, Trace]]:
@@ -95,7 +95,7 @@ def _traces(network: Network, table: str, kind: Kind) -> list[tuple[Trace, Trace
 
 def _trace(row: Row, table: str, kind: Kind) -> tuple[Trace, Trace] | None:
     tables = [run.training[table] for run in row.runs if table in run.training]
-    # Seeds that stopped inference earlier have fewer columns: the missing ones are gaps.
+    # Seeds that stopped inference earlier have fewer columns.
     wide = max((len(held["by"]) for held in tables), default=0)
     if not tables:
         return None
@@ -108,14 +108,16 @@ def _trace(row: Row, table: str, kind: Kind) -> tuple[Trace, Trace] | None:
 def _places(
     tables: Sequence[Mapping[str, list[list[float | None]]]], at: int, wide: int, kind: Kind
 ) -> tuple[Place, ...]:
-    columns = ([t["values"][at][c] for t in tables if c < len(t["by"])] for c in range(wide))
+    columns = ([t["values"][at][c] if c < len(t["by"]) else None for t in tables] for c in range(wide))
     return tuple(_place(column, kind) for column in columns)
 
 
 def _place(values: Sequence[float | None], kind: Kind) -> Place:
     held = [value for value in values if value is not None]
-    span = (kind.mean(held), min(held), max(held)) if held else None
-    return Place(span, kind.broken and len(held) < len(values))
+    whole = len(held) == len(values)
+    # Without the seeds whose inference had ended, a mean would be that of others than the one before it.
+    span = (kind.mean(held), min(held), max(held)) if held and (whole or kind.broken) else None
+    return Place(span, kind.broken and not whole)
 
 
 def _sheet(
@@ -136,7 +138,7 @@ def _sheet(
 
 
 def _note(kind: Kind, left_out: int) -> str:
-    broken = "; a cross at the upper edge: not finite at some seed" if kind.broken else ""
+    broken = "; a cross at the upper edge: not finite at some seed" if kind.broken else "; as far as all seeds went"
     further = f" {left_out} further networks are not drawn." if left_out else ""
     return (
         f"Unpruned networks: {kind.means} over seeds, bars from the least to the greatest seed{broken}. Left the first "
