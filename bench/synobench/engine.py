@@ -43,6 +43,7 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         torch.set_num_threads(job["inputs"]["budget"]["threads"])
+        _in_full()
         measured = provenance.yardstick(job.get("device") or "cpu", job["inputs"]["budget"]["threads"])
         work = Job({**job, "yardstick": measured, "started": started}, notify, stage)
         if job["job"] == "parent":
@@ -53,6 +54,11 @@ def perform(job: Mapping[str, Any], notify: Notify = lambda _: None) -> Result:
         return {"status": "ok", "key": job["key"], "path": str(path), **_headline(record)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything; the rest of the suite goes on
         return _failed(job, stage, error, started)
+
+
+def _in_full() -> None:
+    """Let float32 be float32 on an accelerator too, where convolutions would by default round to ten bits (TF32)."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _headline(record: Record) -> dict[str, Any]:

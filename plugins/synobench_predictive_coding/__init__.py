@@ -50,7 +50,9 @@ class PredictiveCoding:
     warmup: float = param(0.0, low=0.0, doc="epochs of linear warm-up")
     schedule: str = param("cosine", choices=("cosine", "constant"), doc="of the rate after the warm-up, to zero")
     augment: str = param("none", choices=("none", "crop", "crop-flip"), doc="random shifts by 4 pixels, and mirrors")
-    compile: bool = param(False, doc="torch.compile of a whole batch; without guard, tolerance and backward half")
+    compile: bool = param(
+        False, doc="torch.compile (CUDA: a graph) of a batch; without guard, tolerance, backward half"
+    )
 
     def __post_init__(self) -> None:
         if self.lalr and self.optimizer != "sgd":

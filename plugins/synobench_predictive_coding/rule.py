@@ -54,7 +54,7 @@ class PredictiveCodingRule:
                 self._backward = torch.optim.Adam(self._feedback.weights, lr=asked.backward_rate)
         self._measures = Measures(session.epochs, session.updates, [link.stage.name for link in self._chain.links])
         self._quick = self._compiled() if asked.compile else {}
-        self._sweeps: Sweeps | None = None
+        self._sweeps: dict[int, Sweeps] = {}
 
     def _check(self, session: Session) -> None:
         asked, depth = self._params, len(session.chain)
@@ -138,15 +138,17 @@ class PredictiveCodingRule:
             return zil.infer(task)
         if self._params.solver == "error":
             return errors.infer(task, look=look)
-        if Sweeps.takes(task) and not self._params.compile:
+        # torch.compile does better without them; a recorded step wants few and large calls like any other.
+        if Sweeps.takes(task) and not (self._params.compile and task.top.device.type == "cpu"):
             return self._in_place(task).infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
 
     def _in_place(self, task: Task) -> Sweeps:
-        """Return buffers for a batch of this size; those of the last one where they fit."""
-        if self._sweeps is None or not self._sweeps.serves(task):
-            self._sweeps = Sweeps(task.chain, self._params, task.traces)
-        return self._sweeps
+        """Return buffers for a batch of this size, which stay: a recorded step goes on writing to them."""
+        held = self._sweeps.get(len(task.traces[0].x))
+        if held is None or not held.serves(task):
+            held = self._sweeps[len(task.traces[0].x)] = Sweeps(task.chain, self._params, task.traces)
+        return held
 
     def _moving(self, update: int, nudge: float) -> Moved:
         def moved(found: list[Tensor], traces: list[Trace]) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from pc_problem import Problem
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 HERE = Path(__file__).parent
 SETTINGS = {"mlp-8": Problem("mlp", 8), "mlp-20": Problem("mlp", 20), "vgg5-8": Problem("vgg5", 8)}
-STEPS = {"mlp": 10, "vgg5": 1}
-"""Steps a turn."""
+STEPS = {("mlp", "cpu"): 10, ("vgg5", "cpu"): 1, ("mlp", "cuda"): 100, ("vgg5", "cuda"): 25}
+"""Steps a turn, by net and device."""
 
 TOLERANCE = {"mlp": 1e-4, "vgg5": 2e-2}
 """Largest relative error of a gradient; winners of max pooling and kinks of relu flip with the order of a sum."""
@@ -36,16 +37,18 @@ Times = dict[str, list[dict[str, float]]]
 def main() -> None:
     """Measure each setting on each number of cores, and print one JSON object a side."""
     options = _options()
-    for cores in options.cores:
+    here = os.sched_getaffinity(0)
+    for cores in [len(here)] if options.device == "cuda" else options.cores:
         for name in options.settings:
             for row in measure(SETTINGS[name], cores, options):
-                print(json.dumps({"setting": name, "cores": cores, **row}), flush=True)
+                print(json.dumps({"setting": name, "device": options.device, "cores": cores, **row}), flush=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="net and sweeps")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="cores that every side is pinned to")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="on cuda every core serves every side")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
     parser.add_argument("--sides", nargs="+", help="these alone, and the plain loop")
     for peer, needs in (("jax", "a current jax and optax"), ("pcx", "pcx 0.6.3"), ("jpc", "jpc 1.0.0")):
@@ -58,10 +61,12 @@ def _options() -> argparse.Namespace:
 class Process:
     """One side, served by `pc_serve.py`."""
 
-    def __init__(self, python: str, module: str, side: str, problem: Problem, cores: Sequence[int]) -> None:
+    def __init__(
+        self, python: str, module: str, side: str, problem: Problem, cores: Sequence[int], device: str
+    ) -> None:
         command = [python, str(HERE / "pc_serve.py"), module, side, problem.net, str(problem.sweeps)]
         self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(len(cores))
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(len(cores), device)
         )
         os.sched_setaffinity(self._child.pid, cores)
         self.side = side
@@ -81,7 +86,11 @@ class Process:
         self._child.communicate()
 
 
-def _environment(cores: int) -> dict[str, str]:
+def _environment(cores: int, device: str) -> dict[str, str]:
+    if device == "cuda":
+        # All sides hold the device at once; JAX shall compute in float32 throughout, as torch's sides do.
+        exact = {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        return {**os.environ, **exact, "PC_DEVICE": device, "JAX_PLATFORMS": device}
     eigen = "false" if cores == 1 else "true"
     flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={cores}"
     threads = {"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores), "XLA_FLAGS": flags}
@@ -106,17 +115,21 @@ def measure(problem: Problem, cores: int, options: argparse.Namespace) -> list[d
     pinned = sorted(os.sched_getaffinity(0))[-cores:]
     if len(pinned) < cores:
         raise SystemExit(f"{cores} cores were asked for and {len(pinned)} may be used; give --cores {len(pinned)}")
-    sides, rows = [], []
-    for python, module, name in sides_of(problem, options):
-        # One after the other: the seconds until the first step are told too.
-        sides.append(Process(python, module, name, problem, pinned))
-        rows.append({"side": name, **begin(sides[-1], problem)})
+
+    def begun(told: tuple[str, str, str]) -> tuple[Process, dict[str, Any]]:
+        side = Process(*told, problem, pinned, options.device)
+        return side, {"side": side.side, **begin(side, problem)}
+
+    asked = sides_of(problem, options)
+    # On the CPU one after the other: the seconds until the first step are told too.
+    with ThreadPoolExecutor(len(asked) if options.device == "cuda" else 1) as pool:
+        sides, rows = map(list, zip(*pool.map(begun, asked), strict=True))
     floor = problem.bound * len(problem.labels) / sides[0].ask("peak")["peak"]
-    rounds = take_turns(sides, STEPS[problem.net], options.rounds)
+    rounds = take_turns(sides, STEPS[problem.net, options.device], options.rounds)
     for side in sides:
         side.close()
     check(rows, problem)
-    bound = {"side": "bound", "products": problem.bound, "cpu_least_ms": round(1e3 * floor, 2)}
+    bound = {"side": "bound", "products": problem.bound, "least_ms": round(1e3 * floor, 3)}
     return [bound, *({**_shown(row), **figures(row["side"], rounds)} for row in rows)]
 
 
@@ -162,7 +175,7 @@ def figures(side: str, times: Times) -> dict[str, Any]:
     out: dict[str, Any] = {"load": round(os.getloadavg()[0], 1)}
     for kind in ("cpu", "wall"):
         own, plain = ([turn[kind] for turn in times[name]] for name in (side, "autograd"))
-        out |= {f"{kind}_least_ms": round(min(own), 2), f"{kind}_median_ms": round(statistics.median(own), 2)}
+        out |= {f"{kind}_least_ms": round(min(own), 3), f"{kind}_median_ms": round(statistics.median(own), 3)}
         out[f"{kind}_faster"] = round(statistics.median(p / o for p, o in zip(plain, own, strict=True)), 2)
     return out
 

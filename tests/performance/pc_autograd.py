@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pc_problem import BATCH, GAMMA, RATE, Array, Problem
+from pc_problem import BATCH, DEVICE, GAMMA, RATE, Array, Problem
 from torch import Tensor, nn
+
+# In float32 throughout, as the bench computes: convolutions would otherwise round to ten bits on an accelerator.
+torch.backends.cudnn.allow_tf32 = False
 
 
 def stages(problem: Problem, dtype: torch.dtype = torch.float32) -> list[nn.Module]:
@@ -18,7 +21,7 @@ def stages(problem: Problem, dtype: torch.dtype = torch.float32) -> list[nn.Modu
         layer.weight.data, layer.bias.data = torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy())
         last = i == len(problem.weights) - 1
         after = [] if last else [nn.ReLU()] if problem.net == "mlp" else [nn.ReLU(), nn.MaxPool2d(2)]
-        built.append(nn.Sequential(*([nn.Flatten()] if last else []), layer, *after).to(dtype))
+        built.append(nn.Sequential(*([nn.Flatten()] if last else []), layer, *after).to(DEVICE, dtype))
     return built
 
 
@@ -27,8 +30,8 @@ class Autograd:
 
     def __init__(self, problem: Problem, innermost: bool = False, dtype: torch.dtype = torch.float32) -> None:
         self.sweeps, self.stages = problem.sweeps, stages(problem, dtype)
-        self.inputs = torch.from_numpy(problem.inputs).to(dtype)
-        self.target = torch.from_numpy(problem.target).to(dtype)
+        self.inputs = torch.from_numpy(problem.inputs).to(DEVICE, dtype)
+        self.target = torch.from_numpy(problem.target).to(DEVICE, dtype)
         if innermost:
             self.inputs = self.inputs.contiguous(memory_format=torch.channels_last)
             self.stages = [stage.to(memory_format=torch.channels_last) for stage in self.stages]
@@ -38,7 +41,8 @@ class Autograd:
     def energy(self, states: list[Tensor]) -> Tensor:
         """Return half the squared prediction errors, summed over stages and batch."""
         pairs = zip(self.stages, states[:-1], states[1:], strict=True)
-        return sum((0.5 * (x - stage(below)).square().sum() for stage, below, x in pairs), torch.zeros(()))
+        parts = (0.5 * (x - stage(below)).square().sum() for stage, below, x in pairs)
+        return sum(parts, torch.zeros((), device=DEVICE))
 
     def backward(self) -> None:
         """Infer the states and fill the weights' gradients."""
@@ -57,7 +61,7 @@ class Autograd:
     def gradients(self) -> list[Array]:
         """Return those of the first weights."""
         self.backward()
-        return [p.grad.numpy().copy() for p in self.parameters if p.grad is not None]
+        return [p.grad.cpu().numpy().copy() for p in self.parameters if p.grad is not None]
 
     def run(self, steps: int) -> None:
         """Take steps."""

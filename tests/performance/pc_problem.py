@@ -6,6 +6,7 @@ bidirectional energy), the weights' gradients averaged over the batch, one AdamW
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,6 +16,9 @@ import numpy as np
 
 BATCH, GAMMA, RATE, CLASSES = 128, 0.1, 1e-3, 10
 Array = Any
+
+DEVICE = os.environ.get("PC_DEVICE", "cpu")
+"""Where torch's sides compute."""
 
 
 class Side(Protocol):

@@ -1,7 +1,8 @@
 """One side in a process of its own: reads commands line by line, answers each with one JSON object a line.
 
 ``gradients FILE`` writes them as .npz; ``run K`` takes K steps and tells CPU and wall seconds; ``products`` counts the
-multiply-adds of a step and ``peak`` the multiply-adds a second of a matrix product (torch only).
+multiply-adds of a step and ``peak`` the multiply-adds a second of a matrix product (torch only). PC_DEVICE names the
+device of torch's sides (``cpu``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pc_problem import Problem, Side
+from pc_problem import DEVICE, Problem, Side
 
 
 def main() -> None:
@@ -43,17 +44,28 @@ def answer(side: Side, command: str, argument: str = "") -> dict[str, Any]:
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
     """Return CPU and wall seconds."""
+    finish()
     cpu, wall = time.process_time(), time.perf_counter()
     work()
+    finish()
     return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
 
-def peak(size: int = 1024) -> float:
-    """Return the multiply-adds a CPU second of a float32 matrix product, the best of ten."""
+def finish() -> None:
+    """Wait for what torch launched on a CUDA device; a side of another library waits by itself."""
+    torch = sys.modules.get("torch")
+    if torch is not None and DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
+def peak() -> float:
+    """Return the multiply-adds a second of a float32 matrix product, the best of ten; of CPU time on the CPU."""
     import torch
 
-    a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
-    return size**3 / min(timed(lambda: torch.mm(a, b, out=out))["cpu"] for _ in range(10))
+    kind, size = ("cpu", 1024) if DEVICE == "cpu" else ("wall", 8192)
+    a, b = torch.rand(2, size, size, device=DEVICE)
+    out = torch.empty_like(a)
+    return size**3 / min(timed(lambda: torch.mm(a, b, out=out))[kind] for _ in range(10))
 
 
 def products(side: Side) -> int:

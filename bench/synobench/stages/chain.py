@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from synobench.stages.captured import Captured
 from synobench.stages.opaque import Opaque
 from synobench.stages.ops import Gradients, LeakyReLU, MaxPool, Op, ReLU, Tanh, Tape, op_of
 from synobench.stages.stage import Stage
@@ -126,11 +127,18 @@ class Chain:
             self._done[kind] += macs
 
     def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of tensors compiled by torch.
+        """Return a function of tensors compiled by torch; on a CUDA device, recorded as a graph and replayed.
 
         What it costs is counted on the first call with each shape, which runs as it is, and taken as the same after it.
         """
-        quick, costs = torch.compile(step), dict[tuple[torch.Size, ...], dict[str, float]]()
+        made: dict[str, Callable[..., Any]] = {}
+        costs: dict[tuple[torch.Size, ...], dict[str, float]] = {}
+
+        def quick(*tensors: Tensor) -> Any:
+            kind = tensors[0].device.type
+            if kind not in made:
+                made[kind] = Captured(step, self._buffers()) if kind == "cuda" else torch.compile(step)
+            return made[kind](*tensors)
 
         def run(*tensors: Tensor) -> Any:
             shapes = tuple(tensor.shape for tensor in tensors)
@@ -147,6 +155,9 @@ class Chain:
             return found
 
         return run
+
+    def _buffers(self) -> list[Tensor]:
+        return [b for link in self.links for module in link.stage.modules for b in module.buffers()]
 
     def settle(self) -> None:
         """Tell the meter of what a batch took, rounded to whole passes; to be called once a batch."""
