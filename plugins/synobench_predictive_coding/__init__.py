@@ -59,8 +59,8 @@ class PredictiveCoding:
             raise ValueError("lalr=true scales gradients, which AdamW undoes: give optimizer=sgd or lalr=false")
         if not self.nudge:
             raise ValueError("nudge must be above 0, up to 1: without it no error reaches the output")
-        if self.compile and (self.guard or self.tolerance or self.bidirectional):
-            raise ValueError("compile=true looks at no energy: give guard=false, tolerance=0 and energy=off")
+        if self.compile and (self.guard or self.tolerance):
+            raise ValueError("compile=true looks at no energy: give guard=false and tolerance=0")
         if self.incremental and (self.solver != "state" or self.compile):
             raise ValueError("incremental=true goes with solver=state and compile=false")
 

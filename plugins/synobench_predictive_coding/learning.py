@@ -22,12 +22,22 @@ EPSILON = 1e-12
 
 
 class Learning:
-    """The optimiser over all stages of a network."""
+    """The optimiser over all stages of a network.
 
-    def __init__(self, chain: Chain, asked: PredictiveCoding, total: int, warmup: int) -> None:
+    Args:
+        chain: the network.
+        asked: the rule's parameters.
+        total: updates of the phase. `warmup`: those of the warm-up.
+        recorded: whether `move` is recorded as a graph, which reads the rate from the device.
+    """
+
+    def __init__(
+        self, chain: Chain, asked: PredictiveCoding, total: int, warmup: int, *, recorded: bool = False
+    ) -> None:
         self._chain, self._asked, self._total, self._warmup = chain, asked, total, warmup
         self._parameters = [p for link in chain.links for p in link.parameters()]
-        self._optimizer = _optimizer(self._parameters, asked)
+        self._rate = torch.full((), asked.rate, device=self._parameters[0].device) if recorded else None
+        self._optimizer = _optimizer(self._parameters, asked, self._rate)
 
     def gradients(self, errors: Sequence[Tensor], traces: Sequence[Trace], scale: float) -> list[Tensor]:
         """Return `scale` times the gradients of one batch, in the order of the parameters, under LALR if it is on."""
@@ -42,18 +52,32 @@ class Learning:
                 every.append(torch.zeros_like(parameter) if gradient is None else gradient)
         return every
 
-    def step(self, gradients: Sequence[Tensor], update: int) -> None:
+    def aim(self, update: int) -> None:
+        """Set the rate of an update."""
+        asked = self._asked
+        rate: float | Tensor = rate_at(update, self._total, self._warmup, asked.rate, asked.schedule)
+        if self._rate is not None:
+            rate = self._rate.fill_(rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def move(self, gradients: Sequence[Tensor]) -> None:
         """Move the weights down their gradients."""
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient.to(parameter.dtype)
-        asked = self._asked
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(update, self._total, self._warmup, asked.rate, asked.schedule)
+            parameter.grad = _laid_out(gradient.to(parameter.dtype), parameter)
         self._optimizer.step()
 
+    @property
+    def moved(self) -> list[Tensor]:
+        """What `move` moves: the weights, and the optimiser's state of each."""
+        states = [t for held in self._optimizer.state.values() for t in held.values() if isinstance(t, Tensor)]
+        return [*self._parameters, *states]
+
     def state(self) -> dict[str, Any]:
-        """Return the optimiser's state."""
-        return self._optimizer.state_dict()
+        """Return the optimiser's state; rates are those of an update, and no part of it."""
+        told = self._optimizer.state_dict()
+        groups = [{**group, "lr": self._asked.rate} for group in told["param_groups"]]
+        return {**told, "param_groups": groups}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
@@ -69,7 +93,16 @@ def adapt(found: Sequence[tuple[Tensor, Tensor]], kappa: float) -> None:
             each.mul_(ratio.clamp(max=kappa))
 
 
-def _optimizer(parameters: list[nn.Parameter], asked: PredictiveCoding) -> torch.optim.Optimizer:
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient whose numbers lie as the parameter's do: fused optimisers go through both side by side."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _optimizer(parameters: list[nn.Parameter], asked: PredictiveCoding, rate: Tensor | None) -> torch.optim.Optimizer:
+    at = asked.rate if rate is None else rate
     if asked.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=asked.rate, weight_decay=asked.decay, fused=True)
-    return torch.optim.SGD(parameters, lr=asked.rate, momentum=asked.momentum, weight_decay=asked.decay, fused=True)
+        recorded = rate is not None
+        return torch.optim.AdamW(parameters, lr=at, weight_decay=asked.decay, fused=True, capturable=recorded)
+    return torch.optim.SGD(parameters, lr=at, momentum=asked.momentum, weight_decay=asked.decay, fused=True)

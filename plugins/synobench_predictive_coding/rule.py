@@ -23,6 +23,9 @@ from synobench_predictive_coding.measures import Measures
 from synobench_predictive_coding.output import output_of
 from synobench_predictive_coding.sweeps import Sweeps
 
+Direct = Callable[[Tensor, Tensor], tuple[list[Tensor], list[Tensor], Tensor]]
+"""From inputs and labels to gradients of the weights, those of backward weights, and the loss."""
+
 
 class PredictiveCodingRule:
     """Feed forward, infer, move each stage's weights; once a batch."""
@@ -44,16 +47,18 @@ class PredictiveCodingRule:
             self._layout = torch.channels_last
             session.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         total, warmup = session.epochs * session.updates, round(asked.warmup * session.updates)
-        self._learning = Learning(self._chain, asked, total, warmup)
+        recorded = asked.compile and torch.device(session.device).type == "cuda"
+        self._learning = Learning(self._chain, asked, total, warmup, recorded=recorded)
         self._feedback = self._backward = None
         if asked.bidirectional:
             draws, tied = session.generator("backward weights"), asked.backward == "tied"
             centred, spiking = asked.energy == "centred", session.spiking
             self._feedback = Feedback(self._chain, draws, tied=tied, centred=centred, spiking=spiking)
             if not tied:
-                self._backward = torch.optim.Adam(self._feedback.weights, lr=asked.backward_rate)
+                weights = self._feedback.weights
+                self._backward = torch.optim.Adam(weights, lr=asked.backward_rate, capturable=recorded)
         self._measures = Measures(session.epochs, session.updates, [link.stage.name for link in self._chain.links])
-        self._quick = self._compiled() if asked.compile else {}
+        self._quick = self._compiled(recorded) if asked.compile else {}
         self._sweeps: dict[int, Sweeps] = {}
 
     def _check(self, session: Session) -> None:
@@ -85,9 +90,8 @@ class PredictiveCodingRule:
     def _update(self, inputs: Tensor, labels: Tensor, update: int) -> Tensor:
         nudge = self._nudge(update)
         if nudge in self._quick and not self._measures.due(update):
-            gradients, quick = self._quick[nudge](inputs, labels)
-            self._learning.step(gradients, update)
-            return quick
+            self._learning.aim(update)
+            return self._quick[nudge](inputs, labels)
         task = self._task(inputs, labels, nudge)
         found = self._inferred(task, update, nudge)
         if not self._params.incremental:
@@ -95,8 +99,8 @@ class PredictiveCodingRule:
         self._learn_backward(found)
         return task.output.loss(task.traces[-1].y)
 
-    def _compiled(self) -> dict[float, Callable[..., tuple[list[Tensor], Tensor]]]:
-        """Return a batch's gradients and loss as one compiled function, for each nudge there is.
+    def _compiled(self, recorded: bool) -> dict[float, Callable[[Tensor, Tensor], Tensor]]:
+        """Return an update that gives a batch's loss, with what can be compiled in one function, for each nudge.
 
         Raises:
             ContractError: a stage has no closed form.
@@ -104,14 +108,37 @@ class PredictiveCodingRule:
         opaque = [link.stage.name for link in self._chain.links if not link.closed]
         if opaque:
             raise ContractError(f"compile=true needs closed forms, and stage {opaque[0]} has none: give compile=false")
-        nudges = {self._nudge(update) for update in (0, 1)}
-        return {nudge: self._chain.compiled(functools.partial(self._direct, nudge=nudge)) for nudge in nudges}
+        make = self._recorded if recorded else self._traced
+        return {nudge: make(functools.partial(self._direct, nudge=nudge)) for nudge in {self._nudge(0), self._nudge(1)}}
 
-    def _direct(self, inputs: Tensor, labels: Tensor, nudge: float) -> tuple[list[Tensor], Tensor]:
+    def _traced(self, direct: Direct) -> Callable[[Tensor, Tensor], Tensor]:
+        """Compile all but the optimisers, which torch does no faster."""
+        quick = self._chain.compiled(direct)
+        return lambda inputs, labels: self._moved(*quick(inputs, labels))
+
+    def _recorded(self, direct: Direct) -> Callable[[Tensor, Tensor], Tensor]:
+        """Record everything: each launch that is left costs more than its kernel."""
+
+        def moved() -> list[Tensor]:
+            held = [] if self._backward is None else list(self._backward.state.values())
+            own = [] if self._feedback is None or self._backward is None else self._feedback.weights
+            return [*self._learning.moved, *own, *(t for each in held for t in each.values())]
+
+        return self._chain.compiled(lambda inputs, labels: self._moved(*direct(inputs, labels)), moved)
+
+    def _direct(self, inputs: Tensor, labels: Tensor, nudge: float) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Return the gradients of the weights and of learned backward weights, and the loss."""
         task = self._task(inputs, labels, nudge)
         found = self._infer(task, look=False, update=0, nudge=nudge)
         gradients = self._learning.gradients(found.errors, found.traces, -1.0 / (len(labels) * nudge))
-        return gradients, task.output.loss(task.traces[-1].y)
+        backward = [] if self._backward is None else self._backward_gradients(found)
+        return gradients, backward, task.output.loss(task.traces[-1].y)
+
+    def _moved(self, gradients: list[Tensor], backward: list[Tensor], loss: Tensor) -> Tensor:
+        self._learning.move(gradients)
+        if backward:
+            self._follow(backward)
+        return loss
 
     def _inferred(self, task: Task, update: int, nudge: float) -> Inferred:
         """Infer, and look at what came out where it is due."""
@@ -125,7 +152,8 @@ class PredictiveCodingRule:
 
     def _learn(self, found: list[Tensor], traces: list[Trace], update: int, nudge: float) -> None:
         scale = -1.0 / (len(traces[0].x) * nudge)
-        self._learning.step(self._learning.gradients(found, traces, scale), update)
+        self._learning.aim(update)
+        self._learning.move(self._learning.gradients(found, traces, scale))
 
     def _task(self, inputs: Tensor, labels: Tensor, nudge: float) -> Task:
         asked = self._params
@@ -165,9 +193,12 @@ class PredictiveCodingRule:
 
     def _learn_backward(self, found: Inferred) -> None:
         """Move learned backward weights down their half of the energy, at the states that inference left."""
-        if self._feedback is None or self._backward is None:
-            return
-        self._follow(self._feedback.gradients(found.states, found.top))
+        if self._backward is not None:
+            self._follow(self._backward_gradients(found))
+
+    def _backward_gradients(self, found: Inferred) -> list[Tensor]:
+        assert self._feedback is not None
+        return self._feedback.gradients(found.states, found.top)
 
     def _follow(self, gradients: list[Tensor]) -> None:
         assert self._feedback is not None

@@ -7,6 +7,7 @@ take turns, and time themselves.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,19 @@ Times = dict[str, list[dict[str, float]]]
 def main() -> None:
     """Measure each setting on each number of cores, and print one JSON object a side."""
     options = _options()
-    here = os.sched_getaffinity(0)
-    for cores in [len(here)] if options.device == "cuda" else options.cores:
-        for name in options.settings:
-            for row in measure(SETTINGS[name], cores, options):
-                print(json.dumps({"setting": name, "device": options.device, "cores": cores, **row}), flush=True)
+    for cores in [len(os.sched_getaffinity(0))] if options.device == "cuda" else options.cores:
+        for contest in contests(cores, options):
+            for row in contest.held():
+                print(json.dumps(row), flush=True)
+
+
+def contests(cores: int, options: argparse.Namespace) -> Iterable[Contest]:
+    """Prepare each setting: on the CPU as its turn comes, on a device all at once and before anything is timed."""
+    made = functools.partial(Contest, cores=cores, options=options)
+    if options.device == "cpu":
+        return map(made, options.settings)
+    with ThreadPoolExecutor(len(options.settings)) as pool:
+        return list(pool.map(made, options.settings))
 
 
 def _options() -> argparse.Namespace:
@@ -110,27 +119,41 @@ def sides_of(problem: Problem, options: argparse.Namespace) -> list[tuple[str, s
     return [each for each in found if each[0] and each[2] in chosen]
 
 
-def measure(problem: Problem, cores: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Check all sides against the plain loop, time them in turns, and return a row a side."""
-    pinned = sorted(os.sched_getaffinity(0))[-cores:]
-    if len(pinned) < cores:
-        raise SystemExit(f"{cores} cores were asked for and {len(pinned)} may be used; give --cores {len(pinned)}")
+class Contest:
+    """All sides of one setting, ready to take steps.
 
-    def begun(told: tuple[str, str, str]) -> tuple[Process, dict[str, Any]]:
-        side = Process(*told, problem, pinned, options.device)
-        return side, {"side": side.side, **begin(side, problem)}
+    Args:
+        name: of the setting.
+        cores: that every side is pinned to.
+        options: of the command line.
+    """
 
-    asked = sides_of(problem, options)
-    # On the CPU one after the other: the seconds until the first step are told too.
-    with ThreadPoolExecutor(len(asked) if options.device == "cuda" else 1) as pool:
-        sides, rows = map(list, zip(*pool.map(begun, asked), strict=True))
-    floor = problem.bound * len(problem.labels) / sides[0].ask("peak")["peak"]
-    rounds = take_turns(sides, STEPS[problem.net, options.device], options.rounds)
-    for side in sides:
-        side.close()
-    check(rows, problem)
-    bound = {"side": "bound", "products": problem.bound, "least_ms": round(1e3 * floor, 3)}
-    return [bound, *({**_shown(row), **figures(row["side"], rounds)} for row in rows)]
+    def __init__(self, name: str, cores: int, options: argparse.Namespace) -> None:
+        pinned = sorted(os.sched_getaffinity(0))[-cores:]
+        if len(pinned) < cores:
+            raise SystemExit(f"{cores} cores were asked for and {len(pinned)} may be used; give --cores {len(pinned)}")
+        self._problem, self._options = SETTINGS[name], options
+        self._told = {"setting": name, "device": options.device, "cores": cores}
+        asked = sides_of(self._problem, options)
+
+        def begun(told: tuple[str, str, str]) -> tuple[Process, dict[str, Any]]:
+            side = Process(*told, self._problem, pinned, options.device)
+            return side, {"side": side.side, **begin(side, self._problem)}
+
+        with ThreadPoolExecutor(len(asked) if options.device == "cuda" else 1) as pool:
+            self._sides, self._rows = map(list, zip(*pool.map(begun, asked), strict=True))
+
+    def held(self) -> list[dict[str, Any]]:
+        """Check all sides against the plain loop, time them in turns, and return a row a side."""
+        problem = self._problem
+        floor = problem.bound * len(problem.labels) / self._sides[0].ask("peak")["peak"]
+        rounds = take_turns(self._sides, STEPS[problem.net, self._options.device], self._options.rounds)
+        for side in self._sides:
+            side.close()
+        check(self._rows, problem)
+        bound = {"side": "bound", "products": problem.bound, "least_ms": round(1e3 * floor, 3)}
+        rows = [bound, *({**_shown(row), **figures(row["side"], rounds)} for row in self._rows)]
+        return [{**self._told, **row} for row in rows]
 
 
 def begin(side: Process, problem: Problem) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from synobench_neurons.module import FusedLIF
 from synobench_predictive_coding import PredictiveCoding, errors, states, zil
 from synobench_predictive_coding.feedback import Feedback
 from synobench_predictive_coding.inference import Inferred, Task
-from synobench_predictive_coding.learning import adapt
+from synobench_predictive_coding.learning import _laid_out, adapt
 from synobench_predictive_coding.output import output_of, told
 from synobench_predictive_coding.rule import PredictiveCodingRule
 from synobench_predictive_coding.sweeps import Sweeps
@@ -451,7 +451,7 @@ def test_stages_without_a_backward_map_are_refused_by_name() -> None:
         ({"optimizer": "adamw"}, "lalr=true scales gradients"),
         ({"nudge": 0.0}, "nudge must be above 0"),
         ({"compile": True}, "guard=false"),
-        ({"compile": True, "guard": False}, "energy=off"),
+        ({"compile": True, "guard": False, "tolerance": 0.1}, "tolerance=0"),
         ({"incremental": True, "solver": "error"}, "incremental=true goes with solver=state"),
     ],
 )
@@ -603,16 +603,28 @@ def test_passes_are_counted_by_the_bench_in_those_of_the_whole_network() -> None
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_compiled_step_is_the_same_step_and_counts_the_same() -> None:
+@pytest.mark.parametrize("energy", ["off", "centred"])
+def test_a_compiled_step_is_the_same_step_and_counts_the_same(energy: str) -> None:
     told_of = {}
     for quick in (False, True):
         meter = Counter()
-        params = PredictiveCoding(energy="off", guard=False, compile=quick, steps=2)
+        params = PredictiveCoding(energy=energy, guard=False, compile=quick, steps=2)
         torch.manual_seed(0)
         rule, _, _ = trained(mlp(MLP(widths=(8,)), SHAPE, CLASSES), params, meter=meter, epochs=1)
         told_of[quick] = ([p.detach().clone() for p in rule._session.model.parameters()], meter.seen)
     assert told_of[True][1] == told_of[False][1]
     assert off(told_of[True][0], told_of[False][0]) < 1e-5
+
+
+def test_gradients_are_laid_out_as_their_parameters() -> None:
+    # Channels innermost and not: of a single channel both look alike to torch, and have other strides.
+    for shape in ((3, 1, 3, 3), (3, 2, 3, 3)):
+        parameter = nn.Parameter(torch.randn(shape).contiguous(memory_format=torch.channels_last))
+        gradient = torch.randn(shape)
+        laid = _laid_out(gradient, parameter)
+        assert laid.stride() == parameter.stride()
+        assert torch.equal(laid, gradient)
+    assert _laid_out(laid, parameter) is laid
 
 
 def test_the_loss_is_told_against_the_labels_however_weak_the_nudge() -> None:

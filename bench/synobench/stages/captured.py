@@ -19,11 +19,11 @@ class Captured:
 
     Args:
         step: the function. It may write to tensors of its own, which must last as long as this does.
-        buffers: tensors that the function moves along, which warming up and recording shall leave as they are.
+        moved: tells the tensors that the function moves along, which warming up shall leave as they are.
     """
 
-    def __init__(self, step: Callable[..., Any], buffers: Sequence[Tensor] = ()) -> None:
-        self._step, self._buffers = step, list(buffers)
+    def __init__(self, step: Callable[..., Any], moved: Callable[[], Sequence[Tensor]] = tuple) -> None:
+        self._step, self._moved = step, moved
         self._graphs: dict[tuple[torch.Size, ...], tuple[torch.cuda.CUDAGraph, list[Tensor], Any]] = {}
 
     def __call__(self, *tensors: Tensor) -> Any:
@@ -39,16 +39,16 @@ class Captured:
 
     def _recorded(self, tensors: Sequence[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Any]:
         given = [tensor.clone() for tensor in tensors]
-        before = [buffer.clone() for buffer in self._buffers]
+        before = [(tensor, tensor.clone()) for tensor in self._moved()]
         aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
                 self._step(*given)
         torch.cuda.current_stream().wait_stream(aside)
+        for tensor, value in before:
+            tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             out = self._step(*given)
-        for buffer, value in zip(self._buffers, before, strict=True):
-            buffer.copy_(value)
         return graph, given, out

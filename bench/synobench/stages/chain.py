@@ -126,10 +126,14 @@ class Chain:
         if self._counts:
             self._done[kind] += macs
 
-    def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(self, step: Callable[..., Any], moved: Callable[[], Sequence[Tensor]] = tuple) -> Callable[..., Any]:
         """Return a function of tensors compiled by torch; on a CUDA device, recorded as a graph and replayed.
 
         What it costs is counted on the first call with each shape, which runs as it is, and taken as the same after it.
+
+        Args:
+            step: the function.
+            moved: tells the tensors that it moves, besides the buffers of the network.
         """
         made: dict[str, Callable[..., Any]] = {}
         costs: dict[tuple[torch.Size, ...], dict[str, float]] = {}
@@ -137,7 +141,9 @@ class Chain:
         def quick(*tensors: Tensor) -> Any:
             kind = tensors[0].device.type
             if kind not in made:
-                made[kind] = Captured(step, self._buffers()) if kind == "cuda" else torch.compile(step)
+                made[kind] = (
+                    Captured(step, lambda: [*self._buffers(), *moved()]) if kind == "cuda" else torch.compile(step)
+                )
             return made[kind](*tensors)
 
         def run(*tensors: Tensor) -> Any:
