@@ -15,7 +15,7 @@ from synobench.augment import augmented
 from synobench.errors import ContractError
 from synobench.rules import Progress, Session
 from synobench.stages import Trace
-from synobench_predictive_coding import PredictiveCoding, errors, states, zil
+from synobench_predictive_coding import PredictiveCoding, errors, states, traced, zil
 from synobench_predictive_coding.feedback import Feedback
 from synobench_predictive_coding.inference import Inferred, Moved, Task
 from synobench_predictive_coding.learning import Learning
@@ -166,9 +166,9 @@ class PredictiveCodingRule:
             return zil.infer(task)
         if self._params.solver == "error":
             return errors.infer(task, look=look)
-        # torch.compile does better without them; a recorded step wants few and large calls like any other.
-        if Sweeps.takes(task) and not (self._params.compile and task.top.device.type == "cpu"):
-            return self._in_place(task).infer(task, look=look)
+        if Sweeps.takes(task):
+            # Within torch.compile alone: the same numbers, but for the last digits.
+            return traced.infer(task) if torch.compiler.is_compiling() else self._in_place(task).infer(task, look=look)
         return states.infer(task, look=look, moved=self._moving(update, nudge) if self._params.incremental else None)
 
     def _in_place(self, task: Task) -> Sweeps:

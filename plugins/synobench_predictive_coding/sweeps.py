@@ -47,6 +47,13 @@ class Layer:
         return len(link.ops) == 1 or (len(link.ops) == 2 and isinstance(link.ops[1], Elementwise))
 
 
+def pays(second: Layer, how: PredictiveCoding, many: int) -> bool:
+    """Say whether u takes fewer multiply-adds than the first error itself, in a batch of so many."""
+    out, within = second.weight.shape
+    saved = how.steps * many * (2 * within - out) * out
+    return not second.skip and saved > within * out * (out + many)
+
+
 class Point:
     """The tensors of one point of inference; entry i is of stage i + 1, as in `states`.
 
@@ -81,9 +88,8 @@ class Sweeps:
         self._chain, self._how, self._last = chain, how, len(chain) - 1
         self._stages = [Layer(link) for link in chain.links[1:]]
         self._weights = [stage.weight.data_ptr() for stage in self._stages]
-        second = self._stages[0]
-        (out, within), self._many = second.weight.shape, len(traces[0].y)
-        self._gram = traces[0].y.new_zeros(out, out) if self._pays(out, within) else None
+        (out, within), self._many = self._stages[0].weight.shape, len(traces[0].y)
+        self._gram = traces[0].y.new_zeros(out, out) if pays(self._stages[0], how, self._many) else None
         width = within if self._gram is None else out
         self._points = [Point(traces, width, self._stages) for _ in range(2)]
         self._base, self._first = torch.zeros_like(traces[1].y), torch.zeros_like(traces[0].y)
@@ -103,11 +109,6 @@ class Sweeps:
         """Say whether the buffers are for batches of this size, and still bound to the weights."""
         bound = [stage.weight.data_ptr() for stage in self._stages] == self._weights
         return bound and len(task.traces[0].y) == self._many
-
-    def _pays(self, out: int, within: int) -> bool:
-        """Say whether u takes fewer multiply-adds than the first error itself."""
-        saved = self._how.steps * self._many * (2 * within - out) * out
-        return not self._stages[0].skip and saved > within * out * (out + self._many)
 
     def infer(self, task: Task, *, look: bool = False) -> Inferred:
         """Relax the states; `look` says whether energies are wanted."""

@@ -22,10 +22,11 @@ from synobench_models.params import MLP, VGG5, ResidualMLP, SpikingConv, Spiking
 from synobench_models.spiking import conv as spiking_conv
 from synobench_models.spiking import mlp as spiking_mlp
 from synobench_neurons.module import FusedLIF
-from synobench_predictive_coding import PredictiveCoding, errors, states, zil
+from synobench_predictive_coding import PredictiveCoding, errors, states, traced, zil
+from synobench_predictive_coding.descent import Descent, laid_out
 from synobench_predictive_coding.feedback import Feedback
 from synobench_predictive_coding.inference import Inferred, Task
-from synobench_predictive_coding.learning import _laid_out, adapt
+from synobench_predictive_coding.learning import adapt
 from synobench_predictive_coding.output import output_of, told
 from synobench_predictive_coding.rule import PredictiveCodingRule
 from synobench_predictive_coding.sweeps import Sweeps
@@ -247,6 +248,21 @@ def test_sweeps_in_buffers_are_those_on_states(kind: str, more: dict[str, Any]) 
                 parameter.add_(torch.randn(parameter.shape, generator=place, dtype=torch.float64), alpha=0.01)
     if wanted.tolerance:
         assert len(found.energies) < wanted.steps
+
+
+@pytest.mark.parametrize("kind", ["skip-gelu", "skip-relu", "plain-tanh", *ACTIVATIONS])
+@pytest.mark.parametrize(
+    "more", [{}, {"wavefront": False, "loss": "cross-entropy"}, {"steps": 2, "nudge": 0.3}], ids=str
+)
+def test_what_is_written_to_be_traced_is_inference_on_states(kind: str, more: dict[str, Any]) -> None:
+    model, wanted = network(kind) if "-" in kind else perceptron(kind), how(**{"steps": 9, **more})
+    with torch.no_grad():
+        at = task(model, "", wanted)
+        found, right = traced.infer(at), states.infer(at)
+        assert off(found.states, right.states) < 1e-12
+        assert max(float((a - b).abs().max()) for a, b in zip(found.errors, right.errors, strict=True)) < 1e-12
+        pairs = zip(gradients(at.chain, found), gradients(at.chain, right), strict=True)
+        assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in pairs)
 
 
 def test_buffers_are_made_anew_for_another_batch_size_and_for_other_weights() -> None:
@@ -616,15 +632,50 @@ def test_a_compiled_step_is_the_same_step_and_counts_the_same(energy: str) -> No
     assert off(told_of[True][0], told_of[False][0]) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"momentum": 0.9, "decay": 0.01},
+        {"momentum": 0.0},
+        {"lalr": False, "optimizer": "adamw", "decay": 0.1},
+    ],
+    ids=str,
+)
+def test_the_optimiser_is_that_of_torch_and_goes_on_from_its_state(told: dict[str, Any]) -> None:
+    draws = torch.Generator().manual_seed(0)
+    first = [torch.randn(4, 3, generator=draws), torch.randn(4, generator=draws)]
+    right, here = ([nn.Parameter(p.clone()) for p in first] for _ in range(2))
+    asked = PredictiveCoding(**told)
+    kind = torch.optim.AdamW if asked.optimizer == "adamw" else torch.optim.SGD
+    more = {"momentum": asked.momentum} if kind is torch.optim.SGD else {}
+    judge, descent = kind(right, lr=0.1, weight_decay=asked.decay, fused=True, **more), Descent(here, asked)
+    for step in range(6):
+        rate = 0.1 / (step + 1)
+        for group in judge.param_groups:
+            group["lr"] = rate
+        for p in right:
+            p.grad = torch.randn(p.shape, generator=draws)
+        judge.step()
+        descent.move([p.grad for p in right if p.grad is not None], rate)
+        if step == 2:
+            state = descent.state()
+            descent.move([torch.ones_like(p) for p in here], 1.0)
+            for p, q in zip(here, right, strict=True):
+                p.data.copy_(q)
+            descent = Descent(here, asked)
+            descent.restore(state)
+    assert all(torch.equal(a, b) for a, b in zip(here, right, strict=True))
+
+
 def test_gradients_are_laid_out_as_their_parameters() -> None:
     # Channels innermost and not: of a single channel both look alike to torch, and have other strides.
     for shape in ((3, 1, 3, 3), (3, 2, 3, 3)):
         parameter = nn.Parameter(torch.randn(shape).contiguous(memory_format=torch.channels_last))
         gradient = torch.randn(shape)
-        laid = _laid_out(gradient, parameter)
+        laid = laid_out(gradient, parameter)
         assert laid.stride() == parameter.stride()
         assert torch.equal(laid, gradient)
-    assert _laid_out(laid, parameter) is laid
+    assert laid_out(laid, parameter) is laid
 
 
 def test_the_loss_is_told_against_the_labels_however_weak_the_nudge() -> None:

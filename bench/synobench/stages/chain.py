@@ -45,7 +45,9 @@ class Link:
 
     def forward(self, x: Tensor, *, fresh: bool = False) -> Trace:
         """Return f(x); `fresh` marks the feed-forward pass of a batch, in which batch norm takes its statistics."""
-        y, tapes = x, list[Tape]()
+        # Plain lists: torch.compile cannot trace a call of `list[Tape]`.
+        tapes: list[Tape] = []
+        y = x
         for op in self.ops:
             if fresh:
                 op.renew()
@@ -76,7 +78,8 @@ class Link:
 
     def gradients(self, trace: Trace, e: Tensor, scale: float = 1.0) -> Gradients:
         """Return each parameter, the layer's own weight first, with `scale` times the gradient of the sum of e f(x)."""
-        back, found = e * self._skip if self._skip else e, Gradients()
+        found: Gradients = []
+        back = e * self._skip if self._skip else e
         for i in range(len(self.ops) - 1, self._first - 1, -1):
             found = self.ops[i].gradients(trace.tapes[i], back, scale) + found
             if i > self._first:
@@ -96,6 +99,11 @@ def _pooled_first(ops: list[Op]) -> list[Op]:
         if isinstance(out[i], (ReLU, LeakyReLU, Tanh)) and isinstance(out[i + 1], MaxPool):
             out[i], out[i + 1] = out[i + 1], out[i]
     return out
+
+
+def _traced(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function as one graph: in pieces it is slower than it was."""
+    return torch.compile(step, fullgraph=True)
 
 
 class Chain:
@@ -141,9 +149,7 @@ class Chain:
         def quick(*tensors: Tensor) -> Any:
             kind = tensors[0].device.type
             if kind not in made:
-                made[kind] = (
-                    Captured(step, lambda: [*self._buffers(), *moved()]) if kind == "cuda" else torch.compile(step)
-                )
+                made[kind] = Captured(step, lambda: [*self._buffers(), *moved()]) if kind == "cuda" else _traced(step)
             return made[kind](*tensors)
 
         def run(*tensors: Tensor) -> Any:
