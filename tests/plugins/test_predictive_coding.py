@@ -678,6 +678,20 @@ def test_gradients_are_laid_out_as_their_parameters() -> None:
     assert laid_out(laid, parameter) is laid
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_steps_of_one_process_keep_apart() -> None:
+    # Compiled without guards: neither another rule nor another shape may find the code of the first.
+    for more in ({"gamma": 0.1}, {"gamma": 0.5}, {"gamma": 0.5, "steps": 3}):
+        found = []
+        for quick in (False, True):
+            params = PredictiveCoding(**{"energy": "off", "guard": False, "compile": quick, "steps": 2, **more})
+            torch.manual_seed(0)
+            rule, _, _ = trained(mlp(MLP(widths=(8,)), SHAPE, CLASSES), params, epochs=2)
+            found.append([p.detach().clone() for p in rule._session.model.parameters()])
+        assert off(found[1], found[0]) < 1e-6
+
+
 def test_the_loss_is_told_against_the_labels_however_weak_the_nudge() -> None:
     labels, out = torch.tensor([0, 1]), torch.zeros(2, 2)
     for nudge in (1.0, 0.1):

@@ -101,9 +101,20 @@ def _pooled_first(ops: list[Op]) -> list[Op]:
     return out
 
 
-def _traced(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function as one graph: in pieces it is slower than it was."""
-    return torch.compile(step, fullgraph=True)
+def traced(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function compiled for tensors of one shape, and for everything else as it is now.
+
+    As one graph, for in pieces it is slower than it was.  And without guards: to look at every link, operation and
+    parameter before each call takes as long as four sweeps, and nothing of them changes while a network is trained.
+    """
+
+    def alone(*tensors: Tensor) -> Any:
+        return step(*tensors)
+
+    # torch keeps what it compiled by the code object: without guards no two functions may share one.
+    alone.__code__ = alone.__code__.replace(co_name="alone")
+    skip = getattr(torch.compiler, "skip_all_guards_unsafe", None)
+    return torch.compile(alone, fullgraph=True, options={"guard_filter_fn": skip} if skip else None)
 
 
 class Chain:
@@ -143,14 +154,15 @@ class Chain:
             step: the function.
             moved: tells the tensors that it moves, besides the buffers of the network.
         """
-        made: dict[str, Callable[..., Any]] = {}
+        made: dict[tuple[torch.Size, ...], Callable[..., Any]] = {}
         costs: dict[tuple[torch.Size, ...], dict[str, float]] = {}
 
         def quick(*tensors: Tensor) -> Any:
-            kind = tensors[0].device.type
-            if kind not in made:
-                made[kind] = Captured(step, lambda: [*self._buffers(), *moved()]) if kind == "cuda" else _traced(step)
-            return made[kind](*tensors)
+            shapes = tuple(tensor.shape for tensor in tensors)
+            if shapes not in made:
+                on_device = tensors[0].is_cuda
+                made[shapes] = Captured(step, lambda: [*self._buffers(), *moved()]) if on_device else traced(step)
+            return made[shapes](*tensors)
 
         def run(*tensors: Tensor) -> Any:
             shapes = tuple(tensor.shape for tensor in tensors)
