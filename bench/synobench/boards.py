@@ -43,6 +43,10 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if held:
+            if not gc.get_freeze_count():
+                # All that was made is old from here on, or the collector would walk through it at once.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

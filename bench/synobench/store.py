@@ -157,7 +157,8 @@ def _parsed(content: bytes) -> Any:
 def _long(content: bytes) -> bool:
     """Say whether a number may have more than 64 bits."""
     spelled = content.translate(_SPELLED)
-    return any(long in spelled for long in _LONG)
+    # So many digits in a row are rare, and found sooner than what they begin with.
+    return _DIGITS in spelled and any(long in spelled for long in _LONG)
 
 
 def _unreadable(name: str, error: Exception) -> BenchError:
@@ -173,7 +174,8 @@ _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 _BEFORE = {**dict.fromkeys(" \t\r\n,[-", " "), '"': '"', ":": ":"}
 _SPELLED = bytes(ord("0" if chr(code).isdecimal() else _BEFORE.get(chr(code), "x")) for code in range(256))
-_LONG = b" " + b"0" * 19, b'":' + b"0" * 19
+_DIGITS = b"0" * 19
+_LONG = b" " + _DIGITS, b'":' + _DIGITS
 """A table that writes each digit as 0 and what may stand before a number as a blank, or as the end of a name; and what
 a number of 64 bits begins with when it is so written."""
 

@@ -10,7 +10,6 @@ from synobench.board.labels import target_order, target_text
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES
 from synobench.protocol import RULE, Published
-from synobench.stats import Estimate
 
 SCORES = ("#", "entry", "top-1 %", "seeds", "to dense", "verdict", "SynOps", "ratio", "sparsity %", "remarks")
 """The heads of the main table."""
@@ -85,8 +84,8 @@ def passes(network: Network) -> Table:
 
 
 def _passes(row: Row, phase: str) -> str:
-    cost = row.cost[phase]
-    return f"{figures.amount(cost['forward'])} / {figures.amount(cost['backward'])}"
+    cost = row.mean_cost[phase]
+    return f"{figures.quantity(cost['forward'])} / {figures.quantity(cost['backward'])}"
 
 
 def seconds(network: Network) -> list[Table]:
@@ -96,12 +95,12 @@ def seconds(network: Network) -> list[Table]:
 
 
 def _seconds(network: Network, machine: str) -> list[tuple[str, ...]]:
-    held = [(row, row.seconds[machine]) for row in network.rows if machine in row.seconds]
+    held = [(row, row.mean_seconds[machine]) for row in network.rows if machine in row.mean_seconds]
     return [(row.target_label, row.label, *(_time(spent[phase]) for phase in PHASES)) for row, spent in held]
 
 
-def _time(estimate: Estimate | None) -> str:
-    return figures.GAP if estimate is None else figures.fixed(estimate.mean, 3 if estimate.mean < 1 else 1)
+def _time(seconds: float | None) -> str:
+    return figures.GAP if seconds is None else figures.fixed(seconds, 3 if seconds < 1 else 1)
 
 
 def further(network: Network, board: Board) -> Table:
@@ -113,8 +112,8 @@ def further(network: Network, board: Board) -> Table:
 
 
 def _further(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    told = (row.parameters_kept, *(row.columns.get(name) for name in names))
-    return (row.target_label, row.label, *map(figures.amount, told))
+    further = (figures.quantity(row.mean_columns.get(name)) for name in names)
+    return (row.target_label, row.label, figures.amount(row.parameters_kept), *further)
 
 
 def published(network: Network) -> Table:

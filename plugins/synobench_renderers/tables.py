@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ from synobench.board.labels import full_text
 from synobench.board.rows import Row, headline
 from synobench.board.runs import COST, PHASES, Run
 from synobench.board.twins import Twin
-from synobench.stats import Estimate
 from synobench.stats.multiple import Comparison
 from synobench.twins import KINDS
 
@@ -86,9 +85,8 @@ def _prefixed(gap: Sequence[str], flip: Sequence[str]) -> list[str]:
 
 
 def _row(board: Board, network: Network, row: Row) -> list[Cell]:
-    several = len(row.seconds) > 1
-    spent = {} if several or not row.seconds else next(iter(row.seconds.values()))
-    cost, columns = row.cost, row.columns
+    seconds, cost, columns = row.mean_seconds, row.mean_cost, row.mean_columns
+    spent: Mapping[str, float | None] = next(iter(seconds.values())) if len(seconds) == 1 else {}
     return [
         *_place(board, network, row),
         str(len(row.runs)),
@@ -107,10 +105,10 @@ def _row(board: Board, network: Network, row: Row) -> list[Cell]:
         _truth(row.best),
         _truth(row.deterministic),
         *(cell for kind in KINDS for cell in _gain(row.twins.get(kind))),
-        *[_mean(cost[phase][item]) for phase, item in _COUNTED],
-        *[_mean(spent.get(phase)) for phase in PHASES],
-        _quoted(" | ".join(map(plain, row.seconds))),
-        *[_mean(columns.get(name)) for name in board.columns],
+        *[cost[phase][item] for phase, item in _COUNTED],
+        *[spent.get(phase) for phase in PHASES],
+        _quoted(" | ".join(map(plain, seconds))),
+        *[columns.get(name) for name in board.columns],
     ]
 
 
@@ -181,10 +179,6 @@ def _facts(thing: object, names: Sequence[str]) -> list[Cell]:
 def _gain(twin: Twin | None) -> list[Cell]:
     verdict = twin.verdict.verdict if twin and twin.verdict else ""
     return [*_facts(twin.gain if twin else None, _SHORT), _truth(twin.same if twin else None), verdict]
-
-
-def _mean(estimate: Estimate | None) -> float | None:
-    return estimate.mean if estimate else None
 
 
 def _truth(value: bool | None) -> str:

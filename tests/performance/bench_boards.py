@@ -106,7 +106,7 @@ def _ledger(real: dict[str, Any], i: int) -> dict[str, Any]:
     """Return a ledger whose counts no other record has, as no two networks fire alike."""
     counted = ("events", "fanout", "effective")
     layers = [{**layer, **{name: layer[name] - i for name in counted}} for layer in real["layers"]]
-    return {**real, "digest": f"sha256:{i:064x}", "layers": layers}
+    return {**real, "digest": f"sha256:{hashlib.sha256(str(i).encode()).hexdigest()}", "layers": layers}
 
 
 def fill(root: Path, count: int) -> None:

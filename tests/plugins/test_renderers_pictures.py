@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
+import zlib
 from typing import Any
 
 import pytest
@@ -243,6 +244,22 @@ def test_fonts_of_the_pdf_are_embedded_outlines(demo: Any) -> None:
 
     assert b"/Type3" not in data
     assert b"/FontFile2" in data
+
+
+def test_fonts_of_the_pdf_hold_letters_and_not_how_to_lay_them_out(demo: Any) -> None:
+    from fontTools.subset import Options
+
+    before = list(Options().drop_tables)
+    data = sheet_of("synops", demo).pdf()
+    streams = [zlib.decompress(found) for found in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)]
+    fonts = [stream for stream in streams if stream.startswith(b"\0\1\0\0")]
+
+    assert fonts
+    for font in fonts:
+        tables = {font[12 + 16 * i : 16 + 16 * i] for i in range(int.from_bytes(font[4:6], "big"))}
+        assert {b"glyf", b"hmtx"} <= tables
+        assert not {b"GPOS", b"GSUB", b"GDEF", b"kern"} & tables
+    assert Options().drop_tables == before
 
 
 def test_pictures_are_titled(demo: Any) -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+import math
 import random
 import statistics
 from typing import Any
@@ -267,6 +268,42 @@ def test_seconds_are_told_machine_by_machine() -> None:
     assert [(machine.runs, machine.gflops) for machine in board.machines] == [(1, (42, 42)), (2, (40, 41))]
     assert board.networks[0].machines == tuple(row.seconds)
     assert row.cost["train"]["forward"].n == 3
+
+
+def test_means_alone_are_those_of_the_estimates() -> None:
+    def uneven(record: Any) -> Any:
+        return [0.1, 0.2, 0.7, None][record["inputs"]["seed"] % 4]
+
+    records = [make_record("obd", 0.9, seed, 150 + seed, seconds=0.1 + seed) for seed in range(4)]
+    records[2]["cost"]["prune"]["forward"] = None
+    records[3]["cost"]["train"]["forward"] += 1
+    board = board_of([*CONTROL, *records], metrics={"uneven": uneven, "nothing": lambda _: None})
+
+    for row in board.networks[0].rows:
+        for means, estimates in (
+            (row.mean_columns, row.columns),
+            *((row.mean_cost[phase], held) for phase, held in row.cost.items()),
+            *((row.mean_seconds[machine], held) for machine, held in row.seconds.items()),
+        ):
+            assert means == {name: one and one.mean for name, one in estimates.items()}
+    row = row_of(board, "obd")
+    assert row.columns["uneven"].n == row.cost["prune"]["forward"].n == 3
+    assert row.mean_columns["uneven"] == math.fsum([0.1, 0.2, 0.7]) / 3
+    assert row.mean_columns["nothing"] is None
+    assert row.mean_cost["train"]["forward"] == sum(r["cost"]["train"]["forward"] for r in records) / 4
+
+
+def test_columns_that_only_some_runs_have_are_told_of_these() -> None:
+    def some(ledger: Any) -> Any:
+        return {"total": 6.0, "extra" if next(seeds) else "other": 4.0}
+
+    seeds = iter(range(3))
+    records = sorted(cell("obd", [150, 151, 152]), key=lambda record: record["key"])
+    board = build_board(facts(), records, {"effective": some})
+
+    row = row_of(board, "obd")
+    assert list(row.mean_columns) == list(row.columns) == ["effective.extra", "effective.other", "effective.total"]
+    assert [row.columns[f"effective.{name}"].n for name in ("extra", "other", "total")] == [2, 1, 3]
 
 
 def test_chance_is_told(demo: Any) -> None:

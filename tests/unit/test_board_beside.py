@@ -172,6 +172,29 @@ def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(store: Stor
     assert len(makers(log)) == 2
 
 
+def test_a_copy_draws_before_it_writes_what_any_process_can(store: Store, two: Two, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def told(name: str) -> Callable[[Any], str]:
+        def run(board: Any) -> str:
+            with log.open("a") as file:
+                file.write(f"{name} {os.getpid()}\n")
+            until = time.monotonic() + 60
+            while name == "own" and len(log.read_text().splitlines()) < 5 and time.monotonic() < until:
+                time.sleep(0.01)  # this process is the last to be done
+            return name
+
+        return run
+
+    two(True)
+    board = build_board(FACTS, Files(store.paths("demo")), COUNTERS)
+    names = {"a": "a.csv", "b": "b.svg", "c": "c.txt", "d": "d.pdf"}
+    entries = [replace(renderer(name, told(name), apart=True), file=file) for name, file in names.items()]
+    render(board, [*entries, renderer("own", told("own"))])
+    mine = str(os.getpid())
+    assert [name for name, who in map(str.split, log.read_text().splitlines()) if who != mine] == list("bdac")
+
+
 def makers(log: Path) -> set[str]:
     return {line.split()[-1] for line in log.read_text().splitlines()}
 

@@ -152,3 +152,26 @@ def test_the_collector_rests_while_a_board_is_built_and_is_then_as_it_was(*, bef
         assert [*seen, gc.isenabled()] == [False, before]
     finally:
         (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_a_board_leaves_is_old_at_once_unless_somebody_froze_objects(*, frozen: bool) -> None:
+    was = gc.isenabled()
+
+    @uncollected()
+    def made() -> list[dict[str, int]]:
+        return [{"a": i} for i in range(10)]
+
+    try:
+        gc.enable()
+        if frozen:
+            gc.freeze()
+        count, left = gc.get_freeze_count(), made()
+        if frozen:
+            assert gc.get_freeze_count() == count > 0
+        else:
+            assert gc.get_freeze_count() == 0
+            assert any(one is left for one in gc.get_objects(generation=2))
+    finally:
+        gc.unfreeze()
+        (gc.enable if was else gc.disable)()

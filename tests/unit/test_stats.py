@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,17 @@ def test_interval_is_students() -> None:
     assert (found.low, found.high) == pytest.approx((low, high))
     assert (found.n, found.mean, found.sd) == (5, pytest.approx(np.mean(VALUES)), pytest.approx(np.std(VALUES, ddof=1)))
     assert (found.least, found.most) == (0.89, 0.93)
+
+
+def test_special_functions_are_loaded_for_the_first_figure_that_takes_one() -> None:
+    code = (
+        "import sys, synobench.boards, synobench.stats as s; assert 'scipy' not in sys.modules; "
+        "s.interval([1.0]); assert 'scipy' not in sys.modules; "
+        "print(s.interval([1.0, 2.0]).half); assert 'scipy' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert float(done.stdout) == stats.interval([1.0, 2.0]).half
 
 
 def test_interval_takes_another_level() -> None:

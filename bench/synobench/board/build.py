@@ -319,10 +319,19 @@ def _judged(networks: Sequence[Network], kind: str, *, copied: bool) -> tuple[St
     with beside(curves) if copied else contextlib.nullcontext(lambda: None) as other:
         # It grades pruning, and rules are no pruners.
         checklists = grade(networks) if kind == PRUNER else ()
+        if copied:
+            _verdicts(networks)
         across, drawn = other() or curves()
     for network, held in zip(networks, drawn, strict=True):
         network.__dict__["curves"] = held
     return across, checklists
+
+
+def _verdicts(networks: Iterable[Network]) -> None:
+    """Judge every row, for files that tell the verdicts: who waits for the curves has the time."""
+    for network in networks:
+        for row in network.rows:
+            _ = row.best, row.verdict, row.to_control
 
 
 def _ledger(facts: Mapping[str, Json]) -> Any:

@@ -11,6 +11,7 @@ from synobench.board.comparable import OfSuite
 from synobench.board.runs import Parts, Run
 from synobench.board.shelf import Read, Shelf
 from synobench.kept import Kept, News
+from synobench.stats import special
 from synobench.store import read_json
 
 
@@ -43,6 +44,7 @@ class Files:
         if not second:
             return self._read(here, read, first)
         with beside(partial(self._copied, here, read, second)) as other:
+            special.load()  # it takes as long as the copy takes to tell what it read, and the copy does without
             found = self._read(here, read, first)
             told = other()
         if told is None or not here.join(told[1]):

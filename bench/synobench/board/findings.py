@@ -119,9 +119,9 @@ def effort(network: Network) -> Lines:
     held: dict[str, dict[str, float]] = {}
     targets: dict[str, None] = {}
     for row in network.rows:
-        spent, passes = row.columns.get(EFFORT), row.cost["prune"]["forward"]
-        if spent is not None and passes is not None and passes.mean > 0:
-            held.setdefault(row.label, {})[row.target_label] = spent.mean
+        spent, passes = row.mean_columns.get(EFFORT), row.mean_cost["prune"]["forward"]
+        if spent is not None and passes is not None and passes > 0:
+            held.setdefault(row.label, {})[row.target_label] = spent
             targets[row.target_label] = None
     shared = [target for target in targets if all(target in spent for spent in held.values())]
     if not shared or len(network.machines) > 1:

@@ -29,7 +29,8 @@ def full_text(part: Mapping[str, Json]) -> str:
 
 def short_labels(parts: Iterable[Mapping[str, Json]]) -> dict[str, str]:
     """Return canonical text -> label for distinct named objects, telling only the fields that differ within a name."""
-    held = {canonical(part): part for part in parts}
+    once = {id(part): part for part in parts}  # thousands of runs hold few parts, each as one object
+    held = {canonical(part): part for part in once.values()}
     families: dict[str, list[dict[str, Json]]] = {}
     for part in held.values():
         families.setdefault(str(part["name"]), []).append(_flat(part))

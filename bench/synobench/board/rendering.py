@@ -32,6 +32,9 @@ class Rendered:
 
 Made = dict[str, list[Rendered]]
 
+_PICTURES = (".svg", ".pdf")
+"""How the names of files end that are drawn: to load what draws them takes as long as to draw four."""
+
 
 def files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
     """Render the files of one renderer: one, or one a network."""
@@ -68,7 +71,8 @@ def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
 
     What fails is left out, and what would have come behind it: whoever asks then renders it, and tells the error.
     """
-    apart = [entry for entry in renderers if entry.apart]
+    # The process comes late to what is left: not to pictures, if it can be helped, whose library it would load too.
+    apart = sorted((entry for entry in renderers if entry.apart), key=lambda entry: not entry.file.endswith(_PICTURES))
     known = board.kept is not None and not board.kept.grown  # then the files are looked up, sooner than a copy is made
     if len(board.runs) < MANY or not apart or known or not able():
         return {}

@@ -320,7 +320,9 @@ def read_run(
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
     provenance = _origin(record)
-    return Run(
+    run = object.__new__(Run)
+    # A frozen class sets its fields one by one, which thousands of runs wait for.
+    run.__dict__.update(
         key=need(record, "key", str),
         inputs=inputs,
         top1=read_score(record, "outcome.test.top1"),
@@ -341,6 +343,7 @@ def read_run(
         **_shape(record["outcome"]["ledger"]),
         **sizes,
     )
+    return run
 
 
 def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:

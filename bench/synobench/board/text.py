@@ -96,7 +96,7 @@ def _verdicts(board: Board) -> list[str]:
 def _further(network: Network, columns: Mapping[str, str], width: int) -> Iterator[str]:
     table = [("target", "entry", *columns)]
     for row in network.rows:
-        told = (figures.amount(row.columns.get(column)) for column in columns.values())
+        told = (figures.quantity(row.mean_columns.get(column)) for column in columns.values())
         table.append((row.target_label, row.label, *told))
     yield from _table(table, width)
 

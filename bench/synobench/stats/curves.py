@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from synobench.errors import BenchError
 from synobench.stats.intervals import LEVEL, finite, interval, mean
@@ -42,6 +43,11 @@ class Curve:
     dense: Point | None
     points: tuple[Point, ...]
 
+    @cached_property
+    def steps(self) -> list[Point]:
+        """The pruned points by compression, those of equal compression as their mean."""
+        return _steps(self.points)
+
 
 @dataclass(frozen=True)
 class AtLoss:
@@ -72,7 +78,10 @@ def area(points: Sequence[Point]) -> float | None:
     Raises:
         BenchError: a value is NaN or infinite, or a compression is not above 0.
     """
-    steps = _steps(points)
+    return _area(_steps(points))
+
+
+def _area(steps: Sequence[Point]) -> float | None:
     if len(steps) < 2:
         return None
     at = [math.log2(step.compression) for step in steps]
@@ -84,7 +93,7 @@ def area(points: Sequence[Point]) -> float | None:
 
 def areas(curves: Mapping[int, Curve]) -> dict[int, float]:
     """Return seed -> area under its pruned points; a seed with fewer points than the fullest is left out."""
-    found = {seed: area(curves[seed].points) for seed in _whole(curves)}
+    found = {seed: _area(curves[seed].steps) for seed in _whole(curves)}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
@@ -134,7 +143,7 @@ def _path(curve: Curve, axis: Callable[[Point], float | None]) -> list[tuple[flo
     """Return (accuracy, log2 of the axis over the dense control's) from the control on; None where one is unknown."""
     if curve.dense is None:
         return None
-    dense, *steps = _steps([curve.dense]) + [p for p in _steps(curve.points) if p.compression > curve.dense.compression]
+    dense, *steps = _steps([curve.dense]) + [p for p in curve.steps if p.compression > curve.dense.compression]
     start, along = axis(dense), [axis(step) for step in steps]
     if not start or not along:
         return None
@@ -179,6 +188,8 @@ def _steps(points: Sequence[Point]) -> list[Point]:
 
 
 def _merged(points: Sequence[Point]) -> Point:
+    if len(points) == 1:
+        return points[0]
     counted = [point.synops for point in points if point.synops is not None]
     synops = mean(counted) if len(counted) == len(points) else None
     return Point(mean([point.accuracy for point in points]), points[0].compression, synops)

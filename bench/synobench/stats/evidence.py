@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from synobench.errors import BenchError
+from synobench.stats import special
 from synobench.stats.intervals import finite
 
 MOST_FLIPS = 40

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scipy import special
-
 from synobench.errors import BenchError
+from synobench.stats import special
 
 LEVEL = 0.95
 """The two-sided level of every interval, unless it says otherwise."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from synobench.errors import BenchError
+from synobench.stats import special
 from synobench.stats.intervals import finite
 
 Values = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from synobench.errors import BenchError
+from synobench.stats import special
 from synobench.stats.intervals import LEVEL, finite
 
 Values = npt.NDArray[np.float64]

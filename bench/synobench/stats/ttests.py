@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import special
-
+from synobench.stats import special
 from synobench.stats.intervals import HALF_POINT, Estimate
 
 

@@ -14,7 +14,6 @@ from synobench.board.figures import GAP, plain
 from synobench.board.rows import Row
 from synobench.board.runs import PHASES, Run
 from synobench.protocol import RULE
-from synobench.stats import Estimate
 from synobench.twins import KINDS
 
 RECORDS = "../../leaderboards/records"
@@ -165,32 +164,35 @@ def _further(board: Board) -> list[Column]:
 
 def _column(name: str) -> Column:
     about = "a sample" if "." in name else ""
-    return Column(plain(name), about, lambda row, _: figures.amount(row.columns.get(name)), shown=False)
+    return Column(plain(name), about, lambda row, _: figures.quantity(row.mean_columns.get(name)), shown=False)
 
 
 def _costs(board: Board) -> list[Column]:
     made = [Column(f"{p} passes", f"forward / backward passes: {p}", _passes(p), shown=False) for p in PHASES]
-    if all(len(row.seconds) < 2 for network in board.networks for row in network.rows) and len(board.machines) == 1:
+    if (
+        all(len(row.mean_seconds) < 2 for network in board.networks for row in network.rows)
+        and len(board.machines) == 1
+    ):
         made += [Column(f"{p} s", f"seconds: {p}", _seconds(p), shown=False) for p in PHASES]
     return made
 
 
 def _passes(phase: str) -> Cell:
     def cell(row: Row, _: Network) -> str:
-        return " / ".join(figures.amount(row.cost[phase][way]) for way in ("forward", "backward"))
+        return " / ".join(figures.quantity(row.mean_cost[phase][way]) for way in ("forward", "backward"))
 
     return cell
 
 
 def _seconds(phase: str) -> Cell:
     def cell(row: Row, _: Network) -> str:
-        return _time(next(iter(row.seconds.values()))[phase]) if row.seconds else GAP
+        return _time(next(iter(row.mean_seconds.values()))[phase]) if row.mean_seconds else GAP
 
     return cell
 
 
-def _time(estimate: Estimate | None) -> str:
-    return GAP if estimate is None else figures.fixed(estimate.mean, 3 if estimate.mean < 1 else 1)
+def _time(seconds: float | None) -> str:
+    return GAP if seconds is None else figures.fixed(seconds, 3 if seconds < 1 else 1)
 
 
 def written(heads: Sequence[Column], row: Row, network: Network) -> list[str]:
