@@ -22,8 +22,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs deaf to Ctrl-C, and they hand that on to what the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# On a machine that many share, no time of a single example says anything.
-settings.register_profile("shared", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+# On a machine that many share, no time of a single example says anything. Examples are the same in every run, so that
+# nobody's change is stopped by what another one did; SYNOBENCH_SEARCH=1 looks for new ones.
+settings.register_profile(
+    "shared",
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("SYNOBENCH_SEARCH"),
+)
 settings.load_profile("shared")
 
 TINY = Path(__file__).parent / "support" / "tiny_pruners.py"
