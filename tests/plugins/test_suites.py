@@ -88,7 +88,11 @@ def test_seeds_are_enough_to_be_ranked(name: str, registry: Registry) -> None:
 
 @pytest.mark.parametrize(
     ("name", "without"),
-    [("quickstart", set()), ("one-shot", {"resnet20-cifar10-mfac"}), ("sparsity", {"mlp-300-150-10", "snn-conv"})],
+    [
+        ("quickstart", set()),
+        ("one-shot", {"resnet20-cifar10-mfac", "snn-conv"}),
+        ("sparsity", {"mlp-300-150-10", "snn-conv"}),
+    ],
 )
 def test_who_has_twins(name: str, without: set[str], registry: Registry) -> None:
     networks = read(name, registry).networks
