@@ -1,6 +1,6 @@
 """SGD with momentum and AdamW over all parameters, in one call each.
 
-``torch.optim`` calls the same kernels, and spends as long around them: a tenth of an update of a small perceptron.
+``torch.optim`` calls the same kernels, and spends as long around them, up to a tenth of a small perceptron's update.
 Hence the kernels themselves; a test holds them to ``torch.optim``.
 """
 

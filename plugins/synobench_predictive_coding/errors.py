@@ -60,13 +60,18 @@ def _sweep(task: Task, at: Point, gamma: float) -> Point:
         force = links[i + 1].pull(at.traces[i + 1], force)
         if pulls is not None:
             force = force.sub(pulls[i], alpha=task.how.alpha)
-        errors[i] = torch.lerp(at.errors[i], force, gamma)
+        errors[i] = _toward(at.errors[i], force, gamma)
     states, traces = [at.traces[0].y + errors[0]], [at.traces[0]]
     for i, link in enumerate(links[1:], start=1):
         traces.append(link.forward(states[-1]))
         if i < len(errors):
             states.append(traces[-1].y + errors[i])
     return Point(errors, states, traces)
+
+
+def _toward(error: Tensor, force: Tensor, gamma: float) -> Tensor:
+    # torch 2.13 compiles a lerp from zeros to a product wrongly.
+    return error + gamma * (force - error) if torch.compiler.is_compiling() else torch.lerp(error, force, gamma)
 
 
 def _energy(task: Task, at: Point) -> float:

@@ -114,7 +114,7 @@ class PredictiveCodingRule:
     def _traced(self, direct: Direct) -> Callable[[Tensor, Tensor], Tensor]:
         """Compile all but the optimisers, which torch does no faster."""
         quick = self._chain.compiled(direct)
-        return lambda inputs, labels: self._moved(*quick(inputs, labels))
+        return lambda inputs, labels: self._step(*quick(inputs, labels))
 
     def _recorded(self, direct: Direct) -> Callable[[Tensor, Tensor], Tensor]:
         """Record everything: each launch that is left costs more than its kernel."""
@@ -124,7 +124,7 @@ class PredictiveCodingRule:
             own = [] if self._feedback is None or self._backward is None else self._feedback.weights
             return [*self._learning.moved, *own, *(t for each in held for t in each.values())]
 
-        return self._chain.compiled(lambda inputs, labels: self._moved(*direct(inputs, labels)), moved)
+        return self._chain.compiled(lambda inputs, labels: self._step(*direct(inputs, labels)), moved)
 
     def _direct(self, inputs: Tensor, labels: Tensor, nudge: float) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Return the gradients of the weights and of learned backward weights, and the loss."""
@@ -134,7 +134,7 @@ class PredictiveCodingRule:
         backward = [] if self._backward is None else self._backward_gradients(found)
         return gradients, backward, task.output.loss(task.traces[-1].y)
 
-    def _moved(self, gradients: list[Tensor], backward: list[Tensor], loss: Tensor) -> Tensor:
+    def _step(self, gradients: list[Tensor], backward: list[Tensor], loss: Tensor) -> Tensor:
         self._learning.move(gradients)
         if backward:
             self._follow(backward)

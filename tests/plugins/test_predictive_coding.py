@@ -619,14 +619,24 @@ def test_passes_are_counted_by_the_bench_in_those_of_the_whole_network() -> None
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("energy", ["off", "centred"])
-def test_a_compiled_step_is_the_same_step_and_counts_the_same(energy: str) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"energy": "off"},
+        {"energy": "centred"},
+        {"energy": "off", "solver": "error", "steps": 4},
+        {"solver": "zil"},
+        {"energy": "off", "nudge": 0.3, "nudging": "centred", "loss": "mse"},
+    ],
+    ids=str,
+)
+def test_a_compiled_step_is_the_same_step_and_counts_the_same(told: dict[str, Any]) -> None:
     told_of = {}
     for quick in (False, True):
         meter = Counter()
-        params = PredictiveCoding(energy=energy, guard=False, compile=quick, steps=2)
+        params = PredictiveCoding(**{"guard": False, "compile": quick, "steps": 2, **told})
         torch.manual_seed(0)
-        rule, _, _ = trained(mlp(MLP(widths=(8,)), SHAPE, CLASSES), params, meter=meter, epochs=1)
+        rule, _, _ = trained(mlp(MLP(widths=(8,)), SHAPE, CLASSES), params, meter=meter, epochs=2)
         told_of[quick] = ([p.detach().clone() for p in rule._session.model.parameters()], meter.seen)
     assert told_of[True][1] == told_of[False][1]
     assert off(told_of[True][0], told_of[False][0]) < 1e-5
@@ -676,6 +686,9 @@ def test_gradients_are_laid_out_as_their_parameters() -> None:
         assert laid.stride() == parameter.stride()
         assert torch.equal(laid, gradient)
     assert laid_out(laid, parameter) is laid
+    before = parameter.detach().clone()
+    Descent([parameter], PredictiveCoding(momentum=0.0)).move([gradient], 0.1)
+    assert torch.allclose(parameter, before - 0.1 * gradient)
 
 
 @pytest.mark.slow

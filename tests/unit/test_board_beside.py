@@ -150,18 +150,8 @@ def renderer(name: str, run: Any, **more: Any) -> RendererEntry:
 
 def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(store: Store, two: Two, tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    def told(name: str) -> Callable[[Any], str]:
-        def run(board: Any) -> str:
-            with log.open("a") as file:
-                file.write(f"{name} {os.getpid()}\n")
-            until = time.monotonic() + 60
-            while name == "m" and len(makers(log)) < 2 and time.monotonic() < until:
-                time.sleep(0.01)  # the copy takes a file before this process is done with its own
-            return name
-
-        return run
-
+    # The copy takes a file before this process is done with its own.
+    told = logged(log, "m", lambda: len(makers(log)) == 2)
     two(True)
     board = build_board(FACTS, Files(store.paths("demo")), COUNTERS)
     entries = [renderer(name, told(name), apart=name != "m") for name in "abmyz"]
@@ -174,18 +164,8 @@ def test_each_file_is_made_once_and_only_what_stands_apart_in_a_copy(store: Stor
 
 def test_a_copy_draws_before_it_writes_what_any_process_can(store: Store, two: Two, tmp_path: Path) -> None:
     log = tmp_path / "log"
-
-    def told(name: str) -> Callable[[Any], str]:
-        def run(board: Any) -> str:
-            with log.open("a") as file:
-                file.write(f"{name} {os.getpid()}\n")
-            until = time.monotonic() + 60
-            while name == "own" and len(log.read_text().splitlines()) < 5 and time.monotonic() < until:
-                time.sleep(0.01)  # this process is the last to be done
-            return name
-
-        return run
-
+    # This process is the last to be done.
+    told = logged(log, "own", lambda: len(log.read_text().splitlines()) == 5)
     two(True)
     board = build_board(FACTS, Files(store.paths("demo")), COUNTERS)
     names = {"a": "a.csv", "b": "b.svg", "c": "c.txt", "d": "d.pdf"}
@@ -193,6 +173,23 @@ def test_a_copy_draws_before_it_writes_what_any_process_can(store: Store, two: T
     render(board, [*entries, renderer("own", told("own"))])
     mine = str(os.getpid())
     assert [name for name, who in map(str.split, log.read_text().splitlines()) if who != mine] == list("bdac")
+
+
+def logged(log: Path, patient: str, due: Callable[[], bool]) -> Callable[[str], Callable[[Any], str]]:
+    """Make renderers that write their name and process down; that of one name then waits, a minute at most."""
+
+    def told(name: str) -> Callable[[Any], str]:
+        def run(board: Any) -> str:
+            with log.open("a") as file:
+                file.write(f"{name} {os.getpid()}\n")
+            until = time.monotonic() + 60
+            while name == patient and not due() and time.monotonic() < until:
+                time.sleep(0.01)
+            return name
+
+        return run
+
+    return told
 
 
 def makers(log: Path) -> set[str]:

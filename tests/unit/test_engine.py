@@ -36,6 +36,13 @@ def evidence(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k not in ("provenance", "cost")}
 
 
+def test_a_job_computes_float32_in_full() -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    assert perform({"job": "parent", "key": "0", "inputs": {"budget": {"threads": 1}}})["status"] == "failed"
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 @pytest.mark.parametrize("model", ["mlp-300-150-10[widths=12]", "snn-mlp[widths=12]"])
 def test_a_record_holds_what_it_must_and_verifies(
     model: str, suite_cells: Cells, job_of: Jobs, tmp_path: Path, registry: Registry

@@ -1,4 +1,4 @@
-"""A function of tensors on a CUDA device, recorded once a shape as a graph of kernels and replayed from then on."""
+"""A function of tensors on a CUDA device, recorded as a graph of kernels and replayed from then on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARM_UP = 3
 
 
 class Captured:
-    """Replays what a function launched, without the processor's part in it.
+    """Replays what a function of tensors of one shape launched, without the processor's part in it.
 
     What it returns stands until it is called again. The function must not look at a figure on the way.
 
@@ -24,14 +24,13 @@ class Captured:
 
     def __init__(self, step: Callable[..., Any], moved: Callable[[], Sequence[Tensor]] = tuple) -> None:
         self._step, self._moved = step, moved
-        self._graphs: dict[tuple[torch.Size, ...], tuple[torch.cuda.CUDAGraph, list[Tensor], Any]] = {}
+        self._held: tuple[torch.cuda.CUDAGraph, list[Tensor], Any] | None = None
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """Do what the function does with these tensors."""
-        shapes = tuple(tensor.shape for tensor in tensors)
-        if shapes not in self._graphs:
-            self._graphs[shapes] = self._recorded(tensors)
-        graph, given, out = self._graphs[shapes]
+        """Do what the function does with these tensors; the first call records it."""
+        if self._held is None:
+            self._held = self._recorded(tensors)
+        graph, given, out = self._held
         for held, new in zip(given, tensors, strict=True):
             held.copy_(new)
         graph.replay()
