@@ -627,9 +627,11 @@ def test_passes_are_counted_by_the_bench_in_those_of_the_whole_network() -> None
         {"energy": "off", "solver": "error", "steps": 4},
         {"solver": "zil"},
         {"energy": "off", "nudge": 0.3, "nudging": "centred", "loss": "mse"},
+        {"energy": "off", "nudge": 0.3},
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:torch compiled this step to another one")
 def test_a_compiled_step_is_the_same_step_and_counts_the_same(told: dict[str, Any]) -> None:
     told_of = {}
     for quick in (False, True):
@@ -689,6 +691,17 @@ def test_gradients_are_laid_out_as_their_parameters() -> None:
     before = parameter.detach().clone()
     Descent([parameter], PredictiveCoding(momentum=0.0)).move([gradient], 0.1)
     assert torch.allclose(parameter, before - 0.1 * gradient)
+
+
+def test_a_step_that_is_compiled_to_another_one_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synobench.stages.chain.traced", lambda step: lambda *given: [3 * t for t in step(*given)])
+    chain = Chain(stages_of(small()))
+    quick = chain.compiled(lambda x: [x, 2 * x])
+    x = torch.ones(2)
+    quick(x)
+    with pytest.warns(UserWarning, match="runs uncompiled"):
+        quick(x)
+    assert [float(t.sum()) for t in quick(x)] == [2.0, 4.0]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ from synobench.stages.stage import Stage
 
 if TYPE_CHECKING:
     from synobench.cost import Meter
+
+
+ALIKE = 0.01
+"""The most that a compiled step may be off: winners of pooling and kinks of relu flip with the order of a sum."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,16 @@ def traced(step: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(alone, fullgraph=True, options={"guard_filter_fn": skip} if skip else None)
 
 
+def _tensors(found: Any) -> list[Tensor]:
+    """Return the tensors of a tensor, or of lists and tuples of them."""
+    return [found] if isinstance(found, Tensor) else [tensor for each in found for tensor in _tensors(each)]
+
+
+def _alike(found: Tensor, right: Tensor) -> bool:
+    norm = torch.linalg.vector_norm
+    return float(norm(found - right)) <= ALIKE * float(norm(right))
+
+
 class Chain:
     """The links of a network, first to last.
 
@@ -161,7 +176,9 @@ class Chain:
             shapes = tuple(tensor.shape for tensor in tensors)
             if shapes not in made:
                 on_device = tensors[0].is_cuda
-                made[shapes] = Captured(step, lambda: [*self._buffers(), *moved()]) if on_device else traced(step)
+                made[shapes] = (
+                    Captured(step, lambda: [*self._buffers(), *moved()]) if on_device else self._held(step, tensors)
+                )
             return made[shapes](*tensors)
 
         def run(*tensors: Tensor) -> Any:
@@ -179,6 +196,19 @@ class Chain:
             return found
 
         return run
+
+    def _held(self, step: Callable[..., Any], tensors: Sequence[Tensor]) -> Callable[..., Any]:
+        """Compile a function and hold it to what it gives uncompiled, for which it is taken where they differ."""
+        before = [(buffer, buffer.clone()) for buffer in self._buffers()]
+        quick, found = traced(step), list[list[Tensor]]()
+        for way in (step, quick):
+            found.append(_tensors(way(*tensors)))
+            for buffer, value in before:
+                buffer.copy_(value)
+        if all(_alike(compiled, right) for right, compiled in zip(*found, strict=True)):
+            return quick
+        warnings.warn("torch compiled this step to another one, so that it runs uncompiled", stacklevel=2)
+        return step
 
     def _buffers(self) -> list[Tensor]:
         return [b for link in self.links for module in link.stage.modules for b in module.buffers()]
