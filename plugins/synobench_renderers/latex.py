@@ -6,7 +6,6 @@ others published.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -120,7 +119,7 @@ def _caption(network: Network, board: Board) -> str:
     if any(row.synops for row in network.rows):
         definition = suite.definitions.get(suite.counter, "")
         parts.append(f"SynOps a sample by the counter `{suite.counter}`{': ' if definition else ''}{definition}.")
-    here = dataclasses.replace(board, networks=(network,))
+    here = board.of(network)
     return sentence(" ".join([*parts, f"Suite {suite.name} {suite.version}, {sources.made_at(here)}."]))
 
 

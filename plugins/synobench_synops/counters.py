@@ -7,7 +7,7 @@ one forward pass no layer accounts for: where it is not 0, the others are lower 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -92,32 +92,41 @@ def _figures(
     _known("first_layer", first_layer, ("once", "per_step"))
     columns = {"binary": "ac", "graded": graded, "analog": "mac"}
     # whole numbers and fractions are exact: totals are divided once, by the samples
-    totals: dict[str, Exact | None] = dict.fromkeys(COLUMNS[:4], 0)
+    parts: dict[str, Exact | None] = {"ac": 0, "mac": 0, "first": 0}
     for layer in ledger.layers:
         told = count(layer)
-        share = None if told is None else _counted(told, layer, first_layer)
-        for column in ("first" if layer.first else columns[layer.kind], "total"):
-            before = totals[column]
-            totals[column] = None if share is None or before is None else before + share
+        column = "first" if layer.first else columns[layer.kind]
+        before = parts[column]
+        if told is None or before is None:
+            parts[column] = None
+        else:
+            parts[column] = before + (_counted(told, layer, first_layer) if layer.repeated else _exact(told))
     if not ledger.layers and ledger.uncounted:
-        totals = dict.fromkeys(totals)  # nothing was counted: that is not nothing
-    figures = {k: None if v is None else float(v / ledger.samples) for k, v in totals.items()}
-    return {**figures, "uncounted": sum(u["calls"] for u in ledger.uncounted)}
+        parts = dict.fromkeys(parts)  # nothing was counted: that is not nothing
+    samples, (ac, mac, first) = ledger.samples, parts.values()
+    return {
+        "ac": None if ac is None else float(ac / samples),
+        "mac": None if mac is None else float(mac / samples),
+        "first": None if first is None else float(first / samples),
+        "total": None if ac is None or mac is None or first is None else float((ac + mac + first) / samples),
+        "uncounted": sum(u["calls"] for u in ledger.uncounted) if ledger.uncounted else 0,
+    }
+
+
+def _exact(told: Exact | float) -> Exact:
+    return Fraction(told) if isinstance(told, float) else told
 
 
 def _counted(told: Exact | float, layer: Layer, first_layer: str) -> Exact:
-    """Return a layer's total as it counts, where it was computed otherwise than `first_layer` says."""
-    exact = Fraction(told) if isinstance(told, float) else told
-    if not layer.repeated:
-        return exact
+    """Return a repeated layer's total as it counts, where it was computed otherwise than `first_layer` says."""
     each_step = layer.calls % layer.steps == 0
     if first_layer == "once":
-        return Fraction(exact, layer.steps) if each_step else exact
-    return exact if each_step else exact * layer.steps
+        return Fraction(_exact(told), layer.steps) if each_step else _exact(told)
+    return _exact(told) if each_step else _exact(told) * layer.steps
 
 
-def _known(name: str, value: str, choices: Iterable[str]) -> str:
+def _known(name: str, value: str, choices: Collection[str]) -> str:
+    if value in choices:
+        return value
     known = list(choices)
-    if value not in known:
-        raise BenchError(f"{name}={value} is not one of {', '.join(known)}{nearest(value, known)}")
-    return value
+    raise BenchError(f"{name}={value} is not one of {', '.join(known)}{nearest(value, known)}")

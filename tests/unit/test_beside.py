@@ -7,13 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from synobench import beside as module
-from synobench.beside import able, beside
+from synobench.beside import Shares, able, beside, streaming
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no copies are made elsewhere")
 
@@ -79,7 +79,41 @@ class Short(bytes):
     """Bytes that are fewer than they say."""
 
     def __len__(self) -> int:
-        return super().__len__() + 1
+        return super().__len__() + 100
+
+
+def test_parts_come_in_order_as_they_are_told(copies: None) -> None:
+    def work() -> Iterator[bytes]:
+        for i in range(5):
+            yield bytes([i]) * 2**19
+
+    with streaming(work) as other:
+        found = []
+        while not found:
+            found += list(other.ready())
+        found += other.rest()
+        assert other.whole
+        assert list(other.ready()) == list(other.rest()) == []
+    assert [part[0] for part in found] == [0, 1, 2, 3, 4]
+
+
+def test_parts_that_were_told_before_a_copy_failed_are_there(copies: None) -> None:
+    def work() -> Iterator[int]:
+        yield 1
+        killed()
+
+    with streaming(work) as other:
+        assert list(other.rest()) == [1]
+        assert not other.whole
+
+
+def test_shares_are_taken_once_each_by_whoever_asks(copies: None) -> None:
+    with Shares(9000) as shares, streaming(lambda: [list(shares)]) as other:
+        mine = list(shares)
+        theirs = next(other.rest())
+    assert sorted(mine + theirs) == list(range(9000))
+    assert mine == sorted(mine)
+    assert theirs == sorted(theirs)
 
 
 def test_no_copy_outlives_a_block_that_fails_or_does_not_ask(copies: None) -> None:

@@ -6,7 +6,6 @@ record tells is taken on trust, and what nobody measured is a gap.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from synobench.beside import MANY, beside
 from synobench.board import labels, versus
 from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
@@ -209,9 +207,8 @@ class Board:
         machines: sorted by text.
         columns: names of the further columns, counters' first.
         notes: what was left out, and why.
-        across: its entries across networks; None where these are too few for any test.
-        checklists: each entry graded by Blalock et al. 2020, sorted by entry.
         kept: what was made before, for `once`; None where nothing is kept.
+        whole: the board that it is a part of; None where it is one itself.
     """
 
     suite: SuiteFacts
@@ -220,9 +217,24 @@ class Board:
     machines: tuple[Machine, ...]
     columns: tuple[str, ...]
     notes: tuple[str, ...]
-    across: Standing | None = None
-    checklists: tuple[Checklist, ...] = ()
     kept: Kept | None = field(default=None, repr=False, compare=False)
+    whole: Board | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def across(self) -> Standing | None:
+        """Its entries across networks, those of the whole board; None where these are too few for any test."""
+        return self.whole.across if self.whole else stand(versus.places(self.networks))
+
+    @cached_property
+    def checklists(self) -> tuple[Checklist, ...]:
+        """Each entry of the whole board graded by Blalock et al. 2020, sorted by entry; rules are no pruners."""
+        if self.whole:
+            return self.whole.checklists
+        return grade(self.networks) if self.suite.versus == PRUNER else ()
+
+    def of(self, network: Network) -> Board:
+        """Return the part of the board that tells of one of its networks."""
+        return replace(self, networks=(network,), whole=self.whole or self)
 
     def once(self, name: str, networks: Sequence[Network], make: Callable[[], str], *beside: object) -> str:
         """Return a text that `make` makes of networks, or the one that was kept of the same networks before.
@@ -294,9 +306,6 @@ def build_board(
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
     shown = {run.key for network in networks for row in network.rows for run in row.behind}
-    kept = records.kept if isinstance(records, Files) else None
-    # Where all was kept there is little to do beside the curves: a copy would cost more than it saves.
-    across, checklists = _judged(networks, suite.versus, copied=len(runs) >= MANY and (kept is None or kept.grown))
     return Board(
         suite=suite,
         networks=tuple(networks),
@@ -304,34 +313,8 @@ def build_board(
         machines=tuple(_machines(runs)),
         columns=tuple(sorted(_columns(networks), key=lambda name: ("." not in name, name))),
         notes=tuple(_notes(here.others, len(every) - len(runs), len(runs) - len(shown))),
-        across=across,
-        checklists=checklists,
-        kept=kept,
+        kept=records.kept if isinstance(records, Files) else None,
     )
-
-
-def _judged(networks: Sequence[Network], kind: str, *, copied: bool) -> tuple[Standing | None, tuple[Checklist, ...]]:
-    """Return what a board says across networks, the curves made in a copy of the process where that pays."""
-
-    def curves() -> tuple[Standing | None, list[Mapping[str, CurveSummary]]]:
-        return stand(versus.places(networks)), [network.curves for network in networks]
-
-    with beside(curves) if copied else contextlib.nullcontext(lambda: None) as other:
-        # It grades pruning, and rules are no pruners.
-        checklists = grade(networks) if kind == PRUNER else ()
-        if copied:
-            _verdicts(networks)
-        across, drawn = other() or curves()
-    for network, held in zip(networks, drawn, strict=True):
-        network.__dict__["curves"] = held
-    return across, checklists
-
-
-def _verdicts(networks: Iterable[Network]) -> None:
-    """Judge every row, for files that tell the verdicts: who waits for the curves has the time."""
-    for network in networks:
-        for row in network.rows:
-            _ = row.best, row.verdict, row.to_control
 
 
 def _ledger(facts: Mapping[str, Json]) -> Any:
@@ -350,9 +333,8 @@ def _columns(networks: Iterable[Network]) -> set[str]:
     """Return the names of all further columns: of counters, and of metrics."""
     runs = [run for network in networks for row in network.rows for run in row.runs]
     counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
-    measured = {tuple(run.metrics) for run in runs}
     held = {f"{name}.{column}" for name, *columns in counted for column in columns}
-    return held | {name for names in measured for name in names}
+    return held.union(*[run.metrics for run in runs if run.metrics])
 
 
 def _networks(runs: Sequence[Run], twins: Mapping[Place, Run], suite: SuiteFacts) -> list[Network]:

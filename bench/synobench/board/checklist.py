@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from synobench.board.rows import FEWEST, Row
 from synobench.board.runs import Run
@@ -83,6 +83,7 @@ class Place:
         return [run for row in (*self.rows, *self.others) for run in row.behind]
 
 
+T = TypeVar("T")
 Verdict = tuple[bool | None, str]
 Places = Sequence[Place]
 
@@ -159,10 +160,12 @@ def _controlled(place: Place) -> bool:
 
 def _same(places: Places) -> Verdict:
     runs = list({run.key: run for place in places for run in place.compared}.values())
-    commits = sorted({str(run.code["commit"])[:7] for run in runs if run.code.get("commit")})
-    unknown = sum(not run.code.get("commit") for run in runs)
-    dirty = sum(bool(run.code.get("dirty")) for run in runs)
-    libraries = {id(run.libraries): run.libraries for run in runs}  # runs hold equal ones once
+    # Runs hold equal parts once.
+    codes, counts = _distinct([run.code for run in runs])
+    libraries, _ = _distinct([run.libraries for run in runs])
+    commits = sorted({str(code["commit"])[:7] for code in codes.values() if code.get("commit")})
+    unknown = sum(counts[place] for place, code in codes.items() if not code.get("commit"))
+    dirty = sum(counts[place] for place, code in codes.items() if code.get("dirty"))
     versions = {pair for held in libraries.values() for pair in held.items()}
     apart = sorted(name for name, count in Counter(name for name, _ in versions).items() if count > 1)
     told = [f"{len(commits)} commits: {', '.join(commits)}"] if len(commits) > 1 else []
@@ -170,6 +173,12 @@ def _same(places: Places) -> Verdict:
     told += [f"{dirty} of {len(runs)} runs with uncommitted changes"] if dirty else []
     told += [f"versions differ: {', '.join(apart)}"] if apart else []
     return not told, "; ".join(told) or f"{_counted(len(runs), 'run')} at commit {commits[0]}"
+
+
+def _distinct(things: Sequence[T]) -> tuple[dict[int, T], Counter[int]]:
+    """Return things by their identity, and how often each is there."""
+    marks = list(map(id, things))
+    return dict(zip(marks, things, strict=True)), Counter(marks)
 
 
 def _fives(places: Places) -> Verdict:

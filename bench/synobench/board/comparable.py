@@ -22,6 +22,10 @@ class OfSuite:
 
     def __init__(self, name: str, version: str) -> None:
         self._suite = name, version
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as if none had been seen."""
         self._failed: dict[str, Record] = {}
         self._seen: set[str] = set()
         self.others = 0

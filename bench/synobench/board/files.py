@@ -1,18 +1,25 @@
-"""Records as files: where there are many, half of them are read in a second process."""
+"""Records as files: where there are many, two processes read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from synobench.beside import MANY, beside
+from synobench.beside import MANY, Shares, streaming
 from synobench.board.comparable import OfSuite
 from synobench.board.runs import Parts, Run
 from synobench.board.shelf import Read, Shelf
+from synobench.errors import BenchError
 from synobench.kept import Kept, News
 from synobench.stats import special
 from synobench.store import read_json
+
+PIECE = 100
+"""So many records a process takes at a time: in some hundredths of a second it looks at what the other read."""
+
+Piece = tuple[int, list[Run]]
+Seen = tuple[OfSuite, News | None]
 
 
 class Files:
@@ -38,25 +45,53 @@ class Files:
             BenchError: a record cannot be read, or contradicts itself; the first such in the order of keys is told.
         """
         # To look up what is kept takes hardly longer than to pass it from one process to another.
-        split = len(self._paths) >= MANY and (self.kept is None or self.kept.empty)
-        middle = len(self._paths) // 2 if split else len(self._paths)
-        first, second = self._paths[:middle], self._paths[middle:]
-        if not second:
-            return self._read(here, read, first)
-        with beside(partial(self._copied, here, read, second)) as other:
-            special.load()  # it takes as long as the copy takes to tell what it read, and the copy does without
-            found = self._read(here, read, first)
-            told = other()
-        if told is None or not here.join(told[1]):
-            return found + self._read(here, read, second)
-        if self.kept and told[2]:
-            self.kept.add(told[2])
-        return [*found, *parts.joined(told[0])]
+        if len(self._paths) >= MANY and (self.kept is None or self.kept.empty):
+            found = self._in_two(here, read, parts)
+            if found is not None:
+                return found
+            here.forget()
+        return self._read(here, read, self._paths)
 
-    def _copied(self, here: OfSuite, read: Read, paths: Sequence[Path]) -> tuple[list[Run], OfSuite, News | None]:
+    def _in_two(self, here: OfSuite, read: Read, parts: Parts) -> list[Run] | None:
+        """Return the runs that two processes read; None where one is left to do it all, or to tell what is wrong."""
+        pieces = [self._paths[i : i + PIECE] for i in range(0, len(self._paths), PIECE)]
+        found: dict[int, list[Run]] = {}
+        own = 0
+        seen: list[Seen] = []
+
+        def take(told: Iterator[Piece | Seen]) -> None:
+            for part in told:
+                if isinstance(part[0], int):
+                    found[part[0]] = list(parts.joined(part[1]))
+                else:
+                    seen.append(part)
+
+        with Shares(len(pieces)) as shares, streaming(partial(self._copied, here, read, pieces, shares)) as other:
+            special.load()  # it takes a while, and the copy does without
+            try:
+                for i in shares:
+                    found[i] = self._read(here, read, pieces[i])
+                    own += 1
+                    take(other.ready())
+                take(other.rest())
+            except BenchError:
+                return None
+        whole = len(found) == len(pieces) and (seen or own == len(pieces))
+        if not whole or not all(here.join(theirs) for theirs, _ in seen):
+            return None
+        for _, news in seen:
+            if self.kept and news:
+                self.kept.add(news)
+        return [run for i in sorted(found) for run in found[i]]
+
+    def _copied(
+        self, here: OfSuite, read: Read, pieces: Sequence[Sequence[Path]], shares: Shares
+    ) -> Iterator[Piece | Seen]:
         if self.kept:
             self.kept.apart()
-        return self._read(here, read, paths), here, self.kept.news() if self.kept else None
+        for i in shares:
+            yield i, self._read(here, read, pieces[i])
+        yield here, self.kept.news() if self.kept else None
 
     def _read(self, here: OfSuite, read: Read, paths: Sequence[Path]) -> list[Run]:
         if self._shelf:

@@ -18,6 +18,7 @@ Json = Any
 SETTING = ("rule", "tune", "neuron", "parent", "export", "budget")
 """What stands around a pruner: rows that differ in one of these are different rows."""
 
+_ROLES = (*(role for role in SETTING if role != "parent"), "pruner", "target")
 _ALL_PRUNABLE = ("prunable", ["*"])
 _KINDS = ("none", "sparsity", "parameters", "synops")
 
@@ -59,6 +60,7 @@ class Texts:
         self._versus = versus
         self._known: dict[int, tuple[Json, str]] = {}
         self._settings: dict[tuple[str, ...], str] = {}
+        self._rows: dict[tuple[Json, ...], tuple[str, str, str]] = {}
 
     def of(self, part: Json) -> str:
         """Return the canonical text of a part, which must not change from here on."""
@@ -70,6 +72,14 @@ class Texts:
     def row(self, inputs: Mapping[str, Json]) -> tuple[str, str, str]:
         """Return what makes a row of its own on a network: setting, target and entry."""
         parent = inputs.get("parent") or {}
+        place = (*map(id, map(inputs.get, _ROLES)), parent.get("name"), parent.get("checkpoint"))
+        if place not in self._rows:  # all parts are held from then on, so no other takes the place of one
+            self._rows[place] = self._row(inputs, parent)
+        return self._rows[place]
+
+    def _row(self, inputs: Mapping[str, Json], parent: Mapping[str, Json]) -> tuple[str, str, str]:
+        for role in _ROLES:
+            self.of(inputs.get(role))
         around = [self.of(inputs.get(role)) for role in SETTING if role != "parent"]
         told = (*around, *(f"{key} {parent[key]}" for key in ("name", "checkpoint") if key in parent))
         if told not in self._settings:

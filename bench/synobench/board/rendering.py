@@ -7,18 +7,16 @@ all others, for which the figures of all rows are computed once, and then takes 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from typing import Any
 
-from synobench.beside import MANY, able, beside
+from synobench.beside import MANY, Shares, able, streaming
 from synobench.board.build import Board
 from synobench.entries import RendererEntry
 from synobench.errors import BenchError
-from synobench.kept import News
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def files(board: Board, entry: RendererEntry) -> Iterator[Rendered]:
         yield Rendered(entry.file, _bytes(board, entry), entry.committed)
         return
     for network in board.networks:
-        narrowed = dataclasses.replace(board, networks=(network,))
+        narrowed = board.of(network)
         yield Rendered(entry.file.replace("{network}", slug(network.label)), _bytes(narrowed, entry), entry.committed)
 
 
@@ -76,21 +74,35 @@ def in_two(board: Board, renderers: Sequence[RendererEntry]) -> Made:
     known = board.kept is not None and not board.kept.grown  # then the files are looked up, sooner than a copy is made
     if len(board.runs) < MANY or not apart or known or not able():
         return {}
-    with _Queue(apart) as left:
+    with Shares(len(apart)) as shares:
+        left = map(apart.__getitem__, shares)
 
-        def copied() -> tuple[Made, News | None]:
+        def copied() -> Iterator[Any]:
             if board.kept:
                 board.kept.apart()
-            made = _made(board, left)
-            return made, board.kept.news() if board.kept else None
+            yield board.across, [network.curves for network in board.networks]
+            yield _made(board, left), board.kept.news() if board.kept else None
 
-        with beside(copied) as other:
+        with streaming(copied) as other:
+            _judge(board)
+            for board.__dict__["across"], curves in itertools.islice(other.rest(), 1):
+                for network, held in zip(board.networks, curves, strict=True):
+                    network.__dict__["curves"] = held
             made = _made(board, (entry for entry in renderers if not entry.apart))
             made |= _made(board, left)
-            theirs, news = other() or ({}, None)
-    if board.kept and news:
-        board.kept.add(news)
-    return made | theirs
+            for theirs, news in other.rest():
+                made |= theirs
+                if board.kept and news:
+                    board.kept.add(news)
+    return made
+
+
+def _judge(board: Board) -> None:
+    """Grade every entry and judge every row, for files that tell it: a copy makes the curves meanwhile."""
+    _ = board.checklists
+    for network in board.networks:
+        for row in network.rows:
+            _ = row.best, row.verdict, row.to_control
 
 
 def _made(board: Board, renderers: Iterable[RendererEntry]) -> Made:
@@ -99,27 +111,3 @@ def _made(board: Board, renderers: Iterable[RendererEntry]) -> Made:
         for entry in renderers:
             made[entry.name] = list(files(board, entry))
     return made
-
-
-class _Queue:
-    """Renderers that several processes take, each of them once.
-
-    The numbers of those that are left stand in a pipe, from which a process reads one at a time.
-    """
-
-    def __init__(self, entries: Sequence[RendererEntry]) -> None:
-        self._entries = entries
-        self._source, sink = os.pipe()
-        # It holds 64 KiB; more renderers than that no board has.
-        os.write(sink, b"".join(i.to_bytes(2, "big") for i in range(len(entries))))
-        os.close(sink)
-
-    def __enter__(self) -> _Queue:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._source)
-
-    def __iter__(self) -> Iterator[RendererEntry]:
-        while place := os.read(self._source, 2):
-            yield self._entries[int.from_bytes(place, "big")]

@@ -369,7 +369,8 @@ def _headline(runs: Iterable[Run], counting: Counting) -> dict[int, float]:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Return the mean that an estimate of the values that are known would tell."""
-    held = [value for value in values if value is not None]
+    told = tuple(values)
+    held: Any = [value for value in told if value is not None] if None in told else told
     if not held:
         return None
     # Passes and sizes are the same at every seed, which is told soonest so.
@@ -377,12 +378,12 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _columns(runs: Sequence[Run], told: Told[T]) -> dict[str, T]:
-    measured = {name for run in runs for name in run.metrics}
-    counted = {name for run in runs for name in run.counts}
+    measured = set().union(*[run.metrics for run in runs])
+    counted = set().union(*[run.counts for run in runs])
     found: dict[str, T] = {}
     for name in sorted(counted):
         held = [run.counts[name] for run in runs]
-        names = sorted({column for columns in held for column in columns})
+        names = sorted(set().union(*held))
         figures = zip(*[map(columns.get, names) for columns in held], strict=True)
         found.update(zip([f"{name}.{column}" for column in names], map(told, figures), strict=True))
     return found | {name: told([run.metrics[name] for run in runs]) for name in sorted(measured)}

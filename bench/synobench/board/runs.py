@@ -215,11 +215,11 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     sizes = dict(zip(_SIZES, _part(record, "outcome.sparsity", _SIZES, int), strict=True))
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
-        for layer in layers:
-            if not isinstance(layer, _MAPPINGS) or type(layer.get(part)) is not int:
-                raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
-        if (told := sum([layer[part] for layer in layers])) != sizes[name]:
-            raise BenchError(f"record {_name(record)}: its layers hold {told} {name} weights, it says {sizes[name]}")
+        told: list[Any] = [layer.get(part) if isinstance(layer, _MAPPINGS) else None for layer in layers]
+        if not {*map(type, told)} <= {int}:
+            raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
+        if (held := sum(told)) != sizes[name]:
+            raise BenchError(f"record {_name(record)}: its layers hold {held} {name} weights, it says {sizes[name]}")
     removed = sizes["prunable"] - sizes["kept"]
     if max(sizes.values()) > _MOST:
         raise BenchError(f"record {_name(record)} holds {_short(max(sizes.values()))} weights, over {_MOST}")
@@ -489,7 +489,7 @@ def _count(record: Mapping[str, Json], name: str, counter: Counter, ledger: Any)
         counted = counter(ledger)
     except Exception as error:
         raise BenchError(f"counter {name!r} fails on record {_name(record)}: {_cause(error)}") from error
-    return {column: finite(value) for column, value in sorted(counted.items())}
+    return {column: finite(counted[column]) for column in sorted(counted)}
 
 
 def _measure(record: Mapping[str, Json], name: str, metric: Metric) -> float | None:

@@ -12,6 +12,7 @@ With x the input of a layer at one step, w its weights and M(.) = 1 where non-ze
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -121,7 +122,9 @@ class Layer:
 
 _WHOLE = ("samples", "nonzero", "events", "neurons", "dense", "fanout", "effective")
 _FACTS = frozenset(fact.name for fact in dataclasses.fields(Layer))
-_USUAL = {fact.name: fact.default for fact in dataclasses.fields(Layer) if fact.default is not dataclasses.MISSING}
+_NEEDED = frozenset(fact.name for fact in dataclasses.fields(Layer) if fact.default is dataclasses.MISSING)
+_LISTED = ("weight", "input", "output", "source", "stride", "padding", "dilation")
+"""The facts that are tuples, for which a record holds lists."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class Ledger:
         """
         try:
             steps, samples, mark = int(record["steps"]), int(record["samples"]), str(record["digest"])
-            usual = {**_USUAL, "steps": steps, "samples": samples}
+            usual = {"steps": steps, "samples": samples}
             layers = tuple([_layer(usual, x) for x in record["layers"]])
             told = tuple(dict(u) for u in record.get("uncounted", ()))
             beside = {str(k): int(v) for k, v in record.get("beside", {}).items()}
@@ -244,20 +247,28 @@ def _layer_record(layer: Layer, ledger: Ledger) -> dict[str, Any]:
     return out
 
 
-def _layer(usual: dict[str, Any], record: dict[str, Any]) -> Layer:
+def _layer(usual: dict[str, int], record: dict[str, Any]) -> Layer:
     layer = object.__new__(Layer)
-    # A frozen class sets its thirty fields one by one, which thousands of records wait for.
-    values = usual | record
+    # A frozen class sets its thirty fields one by one, which thousands of records wait for. What a record leaves out is
+    # found in the class, which holds the defaults.
+    values: dict[str, Any] = usual | record
     object.__setattr__(layer, "__dict__", values)
-    if len(values) > len(_FACTS):
-        for foreign in values.keys() - _FACTS:
-            del values[foreign]
+    foreign, lacking = _beyond(tuple(values))
+    for name in foreign:
+        del values[name]
+    if lacking:
+        raise TypeError(f"{values.get('name')} lacks {', '.join(lacking)}")
     for whole in _WHOLE:
         if type(values[whole]) is not int:
             raise TypeError(f"{whole} of {values.get('name')} is no whole number")
-    if len(values) < len(_FACTS):
-        raise TypeError(f"{values.get('name')} lacks {', '.join(sorted(_FACTS - values.keys()))}")
-    for name, value in record.items():
-        if type(value) is list and name in values:
+    for name in _LISTED:
+        value = values.get(name)
+        if type(value) is list:
             values[name] = tuple(value)
     return layer
+
+
+@functools.lru_cache(maxsize=2**10)
+def _beyond(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return those of some names that are no facts, and the facts without default that are missing."""
+    return [name for name in names if name not in _FACTS], sorted(_NEEDED.difference(names))
