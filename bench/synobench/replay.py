@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synobench.board.runs import Score, read_score
+from synobench.board.reading import read_score
+from synobench.board.runs import Score
 from synobench.errors import BenchError, nearest
 from synobench.registry import Registry
 from synobench.stats import t_quantile

@@ -12,7 +12,8 @@ import pytest
 from synobench.board.build import SuiteFacts, build_board
 from synobench.board.comparable import OfSuite
 from synobench.board.labels import Texts, setting_of
-from synobench.board.runs import Parts, read_run
+from synobench.board.parts import Parts
+from synobench.board.reading import read_run
 from synobench.boards import uncollected
 from synobench.errors import BenchError
 from synobench.ledger import Layer, Ledger

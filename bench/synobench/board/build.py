@@ -19,8 +19,10 @@ from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
 from synobench.board.files import Files
+from synobench.board.parts import Parts
+from synobench.board.reading import Counter, Metric, read_run
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
-from synobench.board.runs import Counter, Metric, Parts, Run, read_run
+from synobench.board.runs import Run
 from synobench.board.twins import Place, Twins, own_rows, places_of
 from synobench.board.verdicts import Court, Power, powers
 from synobench.errors import BenchError, nearest

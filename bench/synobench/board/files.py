@@ -8,7 +8,8 @@ from pathlib import Path
 
 from synobench.beside import MANY, Shares, streaming
 from synobench.board.comparable import OfSuite
-from synobench.board.runs import Parts, Run
+from synobench.board.parts import Parts
+from synobench.board.runs import Run
 from synobench.board.shelf import Read, Shelf
 from synobench.errors import BenchError
 from synobench.kept import Kept, News

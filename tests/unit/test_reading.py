@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synobench.board.runs import finite, machine_text, read_run
+from synobench.board.reading import finite, machine_text, read_run
 from synobench.errors import BenchError
 from synobench.ledger import Ledger
 from synobench.testing.records import make_record
