@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-try:
-    import orjson
-except ImportError:  # the standard library reads the same, in three times the time
-    orjson = None  # type: ignore[assignment]
+import msgspec
 
 from synobench.errors import BenchError
 
@@ -131,34 +128,24 @@ def read_bytes(content: bytes, name: str) -> Record:
 
 def loads(content: bytes) -> Any:
     """Return what `plainly` wrote."""
-    return json.loads(content) if orjson is None else orjson.loads(content)
+    return msgspec.json.decode(content)
 
 
 def plainly(value: Any) -> bytes:
-    """Return JSON on one line, of numbers that are finite and of 64 bits at most.
+    """Return plain data as JSON on one line; its numbers are finite.
 
     Raises:
         TypeError: `value` is not plain data.
+        OverflowError: it holds a whole number of more than 64 bits.
     """
-    return json.dumps(value).encode() if orjson is None else orjson.dumps(value)
+    return msgspec.json.encode(value)
 
 
 def _parsed(content: bytes) -> Any:
-    """Return the JSON of some bytes as Python's own parser reads it, which alone decides what is out of the ordinary.
-
-    orjson refuses whatever else differs between the two, but makes a float of a whole number of more than 64 bits.
-    """
-    if orjson is not None and not _long(content):
-        with contextlib.suppress(ValueError):
-            return orjson.loads(content)
+    """Return the JSON of some bytes as Python's own parser reads it, which alone decides what msgspec does not read."""
+    with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+        return msgspec.json.decode(content)
     return _JSON.decode(content.decode(json.detect_encoding(content), "surrogatepass"))
-
-
-def _long(content: bytes) -> bool:
-    """Say whether a number may have more than 64 bits."""
-    spelled = content.translate(_SPELLED)
-    # So many digits in a row are rare, and found sooner than what they begin with.
-    return _DIGITS in spelled and any(long in spelled for long in _LONG)
 
 
 def _unreadable(name: str, error: Exception) -> BenchError:
@@ -171,13 +158,6 @@ def _refuse_constant(token: str) -> Any:
 
 
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
-
-_BEFORE = {**dict.fromkeys(" \t\r\n,[-", " "), '"': '"', ":": ":"}
-_SPELLED = bytes(ord("0" if chr(code).isdecimal() else _BEFORE.get(chr(code), "x")) for code in range(256))
-_DIGITS = b"0" * 19
-_LONG = b" " + _DIGITS, b'":' + _DIGITS
-"""A table that writes each digit as 0 and what may stand before a number as a blank, or as the end of a name; and what
-a number of 64 bits begins with when it is so written."""
 
 
 def migrate(record: Record, name: str) -> Record:

@@ -14,7 +14,8 @@ import pytest
 
 from synobench import boards, hookimpl
 from synobench import registry as registries
-from synobench.board import Board, runs
+from synobench.board import Board
+from synobench.board.decoded import Reader
 from synobench.board.publish import render
 from synobench.board.text import board_text
 from synobench.entries import CounterEntry
@@ -52,13 +53,13 @@ def cache(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Tell the keys of the records that are read, as they are."""
     seen: list[str] = []
-    read = runs.read_sizes
+    read = Reader.read
 
-    def told(record: Record) -> dict[str, int]:
-        seen.append(record["key"])
-        return read(record)
+    def told(self: Reader, content: bytes, *more: Any) -> Any:
+        seen.append(json.loads(content)["key"])
+        return read(self, content, *more)
 
-    monkeypatch.setattr(runs, "read_sizes", told)
+    monkeypatch.setattr(Reader, "read", told)
     return seen
 
 

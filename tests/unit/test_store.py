@@ -280,10 +280,3 @@ def test_a_record_is_read_as_the_standard_library_reads_it(value: Any, indent: i
 )
 def test_what_parsers_differ_on_is_read_as_the_standard_library_reads_it(text: bytes) -> None:
     assert repr(stores.read_bytes(text, "it")) == repr(slowly(text))
-
-
-def test_a_record_is_read_the_same_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = document(make_record()).encode()
-    quick = stores.read_bytes(content, "it")
-    monkeypatch.setattr(stores, "orjson", None)
-    assert repr(stores.read_bytes(content, "it")) == repr(quick)

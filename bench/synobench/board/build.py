@@ -18,9 +18,10 @@ from synobench.board.across import Standing, stand
 from synobench.board.checklist import Checklist, grade
 from synobench.board.comparable import OfSuite, newest
 from synobench.board.curves import CurveSummary, kind_of, summaries
+from synobench.board.decoded import Reader
 from synobench.board.files import Files
 from synobench.board.parts import Parts
-from synobench.board.reading import Counter, Metric, read_run
+from synobench.board.reading import Counter, Metric
 from synobench.board.rows import FEWEST, Counting, Naming, Row, places
 from synobench.board.runs import Run
 from synobench.board.twins import Place, Twins, own_rows, places_of
@@ -297,13 +298,10 @@ def build_board(
     """
     if suite.counter not in counters:
         raise BenchError(f"suite {suite.name} counts with {suite.counter!r}{nearest(suite.counter, counters)}")
-    parts, here = Parts(), OfSuite(suite.name, suite.version)
-
-    def read(record: Mapping[str, Json], mark: bytes = b"") -> Run:
-        return read_run(record, counters, metrics or {}, read_ledger or _ledger, parts, mark)
-
+    here = OfSuite(suite.name, suite.version)
+    reader = Reader(counters, metrics or {}, read_ledger or _ledger, Parts())
     # One record is held at a time: thousands of them take more memory than a board may.
-    every = records.runs(here, read, parts) if isinstance(records, Files) else list(map(read, here.done(records)))
+    every = records.runs(here, reader) if isinstance(records, Files) else list(map(reader.of, here.done(records)))
     every.sort(key=lambda run: run.key)
     runs = newest(every, suite.plan)
     networks = _networks(own_rows(runs, suite.plan), places_of(runs), suite)
@@ -334,8 +332,11 @@ def _notes(others: int, superseded: int, alone: int) -> list[str]:
 def _columns(networks: Iterable[Network]) -> set[str]:
     """Return the names of all further columns: of counters, and of metrics."""
     runs = [run for network in networks for row in network.rows for run in row.runs]
-    counted = {(name, *columns) for run in runs for name, columns in run.counts.items()}
-    held = {f"{name}.{column}" for name, *columns in counted for column in columns}
+    counted: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for name, columns in run.counts.items():
+            counted.setdefault(name, {}).update(columns)
+    held = {f"{name}.{column}" for name, columns in counted.items() for column in columns}
     return held.union(*[run.metrics for run in runs if run.metrics])
 
 

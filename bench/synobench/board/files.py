@@ -8,13 +8,13 @@ from pathlib import Path
 
 from synobench.beside import MANY, Shares, streaming
 from synobench.board.comparable import OfSuite
-from synobench.board.parts import Parts
+from synobench.board.decoded import Reader
 from synobench.board.runs import Run
-from synobench.board.shelf import Read, Shelf
+from synobench.board.shelf import Shelf
 from synobench.errors import BenchError
 from synobench.kept import Kept, News
 from synobench.stats import special
-from synobench.store import read_json
+from synobench.store import content_of
 
 PIECE = 100
 """So many records a process takes at a time: in some hundredths of a second it looks at what the other read."""
@@ -39,7 +39,7 @@ class Files:
         """What was computed before, if that is kept."""
         return self._shelf.kept if self._shelf else None
 
-    def runs(self, here: OfSuite, read: Read, parts: Parts) -> list[Run]:
+    def runs(self, here: OfSuite, reader: Reader) -> list[Run]:
         """Return the runs of a suite, their common parts held once.
 
         Raises:
@@ -47,13 +47,13 @@ class Files:
         """
         # To look up what is kept takes hardly longer than to pass it from one process to another.
         if len(self._paths) >= MANY and (self.kept is None or self.kept.empty):
-            found = self._in_two(here, read, parts)
+            found = self._in_two(here, reader)
             if found is not None:
                 return found
             here.forget()
-        return self._read(here, read, self._paths)
+        return self._read(here, reader, self._paths)
 
-    def _in_two(self, here: OfSuite, read: Read, parts: Parts) -> list[Run] | None:
+    def _in_two(self, here: OfSuite, reader: Reader) -> list[Run] | None:
         """Return the runs that two processes read; None where one is left to do it all, or to tell what is wrong."""
         pieces = [self._paths[i : i + PIECE] for i in range(0, len(self._paths), PIECE)]
         found: dict[int, list[Run]] = {}
@@ -63,15 +63,15 @@ class Files:
         def take(told: Iterator[Piece | Seen]) -> None:
             for part in told:
                 if isinstance(part[0], int):
-                    found[part[0]] = list(parts.joined(part[1]))
+                    found[part[0]] = list(reader.parts.joined(part[1]))
                 else:
                     seen.append(part)
 
-        with Shares(len(pieces)) as shares, streaming(partial(self._copied, here, read, pieces, shares)) as other:
+        with Shares(len(pieces)) as shares, streaming(partial(self._copied, here, reader, pieces, shares)) as other:
             special.load()  # it takes a while, and the copy does without
             try:
                 for i in shares:
-                    found[i] = self._read(here, read, pieces[i])
+                    found[i] = self._read(here, reader, pieces[i])
                     own += 1
                     take(other.ready())
                 take(other.rest())
@@ -86,15 +86,16 @@ class Files:
         return [run for i in sorted(found) for run in found[i]]
 
     def _copied(
-        self, here: OfSuite, read: Read, pieces: Sequence[Sequence[Path]], shares: Shares
+        self, here: OfSuite, reader: Reader, pieces: Sequence[Sequence[Path]], shares: Shares
     ) -> Iterator[Piece | Seen]:
         if self.kept:
             self.kept.apart()
         for i in shares:
-            yield i, self._read(here, read, pieces[i])
+            yield i, self._read(here, reader, pieces[i])
         yield here, self.kept.news() if self.kept else None
 
-    def _read(self, here: OfSuite, read: Read, paths: Sequence[Path]) -> list[Run]:
+    def _read(self, here: OfSuite, reader: Reader, paths: Sequence[Path]) -> list[Run]:
         if self._shelf:
-            return list(self._shelf.runs(here, read, paths))
-        return [read(record, b"") for record in here.done(map(read_json, paths))]
+            return list(self._shelf.runs(here, reader, paths))
+        found = (reader.read(content_of(path), str(path), here) for path in paths)
+        return [run for run in found if run is not None]

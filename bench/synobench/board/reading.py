@@ -20,8 +20,8 @@ Metric = Callable[[Mapping[str, Any]], "float | None"]
 
 _MAPPINGS = (dict, Mapping)  # a dict is told at once, any other mapping through its abstract class
 
-_NEEDED = ("dataset", "model", "pruner", "target", "rule", "tune", "parent")
-_NAMED = frozenset((*_NEEDED, "neuron", "export"))
+NEEDED = ("dataset", "model", "pruner", "target", "rule", "tune", "parent")
+_NAMED = frozenset((*NEEDED, "neuron", "export"))
 """The inputs that are objects with a name; some may be null."""
 
 _AIMED = ("sparsity", "parameters", "synops")
@@ -30,17 +30,17 @@ _AIMED = ("sparsity", "parameters", "synops")
 _ORIGIN = ("device", "yardstick", "code", "libraries", "shared")
 """The parts of the provenance that a board reads, each an object."""
 
-_MOST = 2**63 - 1
+MOST = 2**63 - 1
 """The most weights and images that a record may tell."""
 
-_LARGEST = 1e100
+LARGEST = 1e100
 """Beyond this no figure of a network was measured."""
 
 _GREATEST = 1e300
 
 _NUMBERS = (float, int)
 
-_SIZES = ("prunable", "kept", "parameters", "parameters_kept")
+SIZES = ("prunable", "kept", "parameters", "parameters_kept")
 
 
 def need(record: Mapping[str, Json], path: str, kind: type | tuple[type, ...] = object) -> Any:
@@ -97,18 +97,27 @@ def read_score(record: Mapping[str, Json], path: str) -> Score:
     if type(total) is not int or type(told) is not int or type(text) is not str:
         total, told = _part(record, path, ("total", "hits"), int)
         text = need(record, f"{path}.mask", str)
+    return score_of(told, total, text, f"record {_name(record)}: {path}")
+
+
+def score_of(hits: int, total: int, text: str, where: str) -> Score:
+    """Return the score of a mask in base64, with its hits counted.
+
+    Raises:
+        BenchError: the mask does not fit the number of images, or `hits` are not its ones.
+    """
     try:
         mask = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
-        raise BenchError(f"record {_name(record)}: {path}.mask is not base64") from None
+        raise BenchError(f"{where}.mask is not base64") from None
     if total < 1 or len(mask) != (total + 7) // 8:
-        raise BenchError(f"record {_name(record)}: {path}.mask has {len(mask)} bytes for {total} images")
+        raise BenchError(f"{where}.mask has {len(mask)} bytes for {total} images")
     bits = int.from_bytes(mask, "big")
     if mask[-1] & ((1 << (8 * len(mask) - total)) - 1):
-        raise BenchError(f"record {_name(record)}: {path}.mask has ones beyond its {total} images")
-    if bits.bit_count() != told:
-        raise BenchError(f"record {_name(record)}: {path}.hits says {told}, its mask holds {bits.bit_count()}")
-    return Score(told, total, mask)
+        raise BenchError(f"{where}.mask has ones beyond its {total} images")
+    if bits.bit_count() != hits:
+        raise BenchError(f"{where}.hits says {hits}, its mask holds {bits.bit_count()}")
+    return Score(hits, total, mask)
 
 
 def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
@@ -117,7 +126,7 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
     Raises:
         BenchError: a field is missing, or the figures contradict each other.
     """
-    sizes = dict(zip(_SIZES, _part(record, "outcome.sparsity", _SIZES, int), strict=True))
+    sizes = dict(zip(SIZES, _part(record, "outcome.sparsity", SIZES, int), strict=True))
     layers = need(record, "outcome.sparsity.layers", list)
     for name, part in (("prunable", "total"), ("kept", "kept")):
         told: list[Any] = [layer.get(part) if isinstance(layer, _MAPPINGS) else None for layer in layers]
@@ -125,12 +134,21 @@ def read_sizes(record: Mapping[str, Json]) -> dict[str, int]:
             raise BenchError(f"record {_name(record)}: a layer of outcome.sparsity lacks {part!r}")
         if (held := sum(told)) != sizes[name]:
             raise BenchError(f"record {_name(record)}: its layers hold {held} {name} weights, it says {sizes[name]}")
-    removed = sizes["prunable"] - sizes["kept"]
-    if max(sizes.values()) > _MOST:
-        raise BenchError(f"record {_name(record)} holds {_short(max(sizes.values()))} weights, over {_MOST}")
-    if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
-        raise BenchError(f"record {_name(record)} keeps more weights than there are")
+    check_sizes(sizes, f"record {_name(record)}")
     return sizes
+
+
+def check_sizes(sizes: Mapping[str, int], where: str) -> None:
+    """Hold the sizes of a network against each other.
+
+    Raises:
+        BenchError: they are too large, or more is kept than there is.
+    """
+    removed = sizes["prunable"] - sizes["kept"]
+    if max(sizes.values()) > MOST:
+        raise BenchError(f"{where} holds {_short(max(sizes.values()))} weights, over {MOST}")
+    if removed < 0 or sizes["kept"] < 0 or sizes["parameters"] - sizes["parameters_kept"] < 0 or sizes["prunable"] < 1:
+        raise BenchError(f"{where} keeps more weights than there are")
 
 
 def read_run(
@@ -155,7 +173,7 @@ def read_run(
         BenchError: the record lacks a field or contradicts itself, or a counter or metric fails on it.
     """
     parts = parts or Parts()
-    inputs = _inputs(record, parts)
+    inputs = read_inputs(record, parts)
     sizes: dict[str, Any] = {**read_sizes(record)}
     ledger = _ledger(record, read_ledger)
     provenance = _origin(record)
@@ -167,8 +185,8 @@ def read_run(
         top1=read_score(record, "outcome.test.top1"),
         top5=read_score(record, "outcome.test.top5") if record["outcome"]["test"].get("top5") else None,
         validation=_validation(record),
-        counts={n: _count(record, n, c, ledger) for n, c in sorted(counters.items())},
-        metrics={n: _measure(record, n, m) for n, m in sorted(metrics.items())},
+        counts={n: counted(record, n, c, ledger) for n, c in sorted(counters.items())},
+        metrics={n: measured(record, n, m) for n, m in sorted(metrics.items())},
         cost=_cost(record),
         machine=parts.made(machine_text, provenance.get("device") or {}),
         yardstick=_numbers(provenance.get("yardstick") or {}),
@@ -176,16 +194,16 @@ def read_run(
         caveats=parts.one(tuple(getattr(ledger, "notes", ()))),
         weights=_weights(provenance),
         kept_by_tensor=tuple(layer["kept"] for layer in record["outcome"]["sparsity"]["layers"]),
-        libraries=parts.made(_versions, provenance.get("libraries") or {}),
-        training=_tables(record),
+        libraries=parts.made(versions, provenance.get("libraries") or {}),
+        training=tables(_measurements(record)),
         mark=mark,
-        **_shape(record["outcome"]["ledger"]),
+        **shape_of(record["outcome"]["ledger"]),
         **sizes,
     )
     return run
 
 
-def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
+def read_inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
     """Return a record's inputs with their parts held once; those that no label can be made of are refused.
 
     Raises:
@@ -193,7 +211,7 @@ def _inputs(record: Mapping[str, Json], parts: Parts) -> dict[str, Json]:
     """
     given = need(record, "inputs")
     inputs, fresh = parts.inputs(given) if isinstance(given, _MAPPINGS) else ({}, [])
-    for role in _NEEDED:
+    for role in NEEDED:
         if inputs.get(role) is None:
             need(record, f"inputs.{role}.name", str)
     need(record, "inputs.seed", int)
@@ -219,10 +237,10 @@ def _check_part(record: Mapping[str, Json], role: str, part: Any) -> None:
 
 
 def finite(value: Json) -> float | None:
-    """Return a number within `_LARGEST` as a float, and None for all else: what is not measured is a gap."""
+    """Return a number within `LARGEST` as a float, and None for all else: what is not measured is a gap."""
     if type(value) not in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         return None
-    return float(value) if -_LARGEST < value < _LARGEST else None
+    return float(value) if -LARGEST < value < LARGEST else None
 
 
 def machine_text(device: Mapping[str, Json]) -> str:
@@ -246,11 +264,15 @@ def _origin(record: Mapping[str, Json]) -> Mapping[str, Json]:
     return told
 
 
-def _tables(record: Mapping[str, Json]) -> dict[str, Mapping[str, Json]]:
-    """Return what was measured in training as tables; what no picture could hold is left out."""
+def _measurements(record: Mapping[str, Json]) -> Mapping[str, Json]:
     told = record["outcome"].get("measurements") or {}
     if not isinstance(told, _MAPPINGS):
         need(record, "outcome.measurements", _MAPPINGS)
+    return told
+
+
+def tables(told: Mapping[str, Json]) -> dict[str, Mapping[str, Json]]:
+    """Return the measurements of training that are tables; what no picture could hold is left out."""
     held = {name.removeprefix(TRAINING): value for name, value in sorted(told.items()) if name.startswith(TRAINING)}
     return {name: value for name, value in held.items() if (table := list(rows(value))) and _drawable(table)}
 
@@ -264,7 +286,8 @@ def _numbers(told: Mapping[str, Json]) -> dict[str, float]:
     return {name: value for name, value in held.items() if value is not None}
 
 
-def _versions(told: Mapping[str, Json]) -> dict[str, str]:
+def versions(told: Mapping[str, Json]) -> dict[str, str]:
+    """Return libraries with their versions, sorted by name."""
     return {str(k): str(v) for k, v in sorted(told.items())}
 
 
@@ -274,7 +297,7 @@ def _weights(provenance: Mapping[str, Json]) -> str | None:
     return None if told is None else str(told)
 
 
-def _shape(ledger: Mapping[str, Json]) -> dict[str, Any]:
+def shape_of(ledger: Mapping[str, Json]) -> dict[str, Any]:
     """Return what a ledger tells of the network as a whole."""
     layers = [layer for layer in ledger.get("layers") or () if isinstance(layer, _MAPPINGS)]
     sources = [layer["source"] for layer in layers if isinstance(layer.get("source"), list)]
@@ -296,7 +319,7 @@ def _validation(record: Mapping[str, Json]) -> float | None:
     if not held:
         return None
     total, hits = need(record, "outcome.validation.total", int), need(record, "outcome.validation.hits", int)
-    if not 0 <= hits <= total <= _MOST:
+    if not 0 <= hits <= total <= MOST:
         raise BenchError(f"record {_name(record)} holds {_short(hits)} hits in {_short(total)} validation images")
     return hits / total if total else None
 
@@ -309,8 +332,12 @@ def _cost(record: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
         if not isinstance(spent, _MAPPINGS):
             need(record, f"cost.{phase}", _MAPPINGS)
         told[phase] = {item: finite(spent.get(item)) for item in COST}
-    if record["inputs"]["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
-        # Nothing was trained here: what it once cost elsewhere nobody measured.
+    return cost_of(told, record["inputs"])
+
+
+def cost_of(told: dict[str, dict[str, float | None]], inputs: Mapping[str, Json]) -> dict[str, dict[str, float | None]]:
+    """Return what a run spent; where nothing was trained here, nobody measured what that once cost elsewhere."""
+    if inputs["parent"]["name"] == "checkpoint" and not told["train"]["seconds"]:
         told["train"] = dict.fromkeys(COST, None)
     return told
 
@@ -323,15 +350,25 @@ def _ledger(record: Mapping[str, Json], read: Callable[[Mapping[str, Json]], Any
         raise BenchError(f"record {_name(record)}: {error}") from None
 
 
-def _count(record: Mapping[str, Json], name: str, counter: Counter, ledger: Any) -> dict[str, float | None]:
+def counted(record: Mapping[str, Json], name: str, counter: Counter, ledger: Any) -> dict[str, float | None]:
+    """Return what a counter tells of a record's ledger, by column.
+
+    Raises:
+        BenchError: it fails.
+    """
     try:
-        counted = counter(ledger)
+        told = counter(ledger)
     except Exception as error:
         raise BenchError(f"counter {name!r} fails on record {_name(record)}: {_cause(error)}") from error
-    return {column: finite(counted[column]) for column in sorted(counted)}
+    return {column: finite(told[column]) for column in sorted(told)}
 
 
-def _measure(record: Mapping[str, Json], name: str, metric: Metric) -> float | None:
+def measured(record: Mapping[str, Json], name: str, metric: Metric) -> float | None:
+    """Return what a metric tells of a record.
+
+    Raises:
+        BenchError: it fails.
+    """
     try:
         return finite(metric(record))
     except Exception as error:

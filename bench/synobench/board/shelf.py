@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from synobench.board.comparable import OfSuite
+from synobench.board.decoded import Reader
 from synobench.board.runs import Run, Score
 from synobench.errors import BenchError
 from synobench.kept import Kept
-from synobench.store import content_of, loads, plainly, read_bytes
-
-Read = Callable[[Mapping[str, Any], bytes], Run]
+from synobench.store import content_of, loads, plainly
 
 _SCORES = ("top1", "top5")
 _SHARED = ("machine", "code", "caveats", "libraries")
@@ -39,8 +38,8 @@ class Shelf:
         self._parts: dict[str, Any] = {}
         self._places: dict[int, tuple[Any, str]] = {}
 
-    def runs(self, here: OfSuite, read: Read, paths: Iterable[Path]) -> Iterator[Run]:
-        """Yield the runs of a suite out of files; `read` makes one of a record that was not read before.
+    def runs(self, here: OfSuite, reader: Reader, paths: Iterable[Path]) -> Iterator[Run]:
+        """Yield the runs of a suite out of files; `reader` makes those of records that were not read before.
 
         Raises:
             BenchError: a record cannot be read, or contradicts itself.
@@ -50,9 +49,8 @@ class Shelf:
             mark = self.kept.key("run", self._counted, hashlib.sha256(content).digest())
             run = self._known(mark)
             if run is None:
-                record = read_bytes(content, str(path))
-                if here.admits(record):
-                    run = read(record, mark)
+                run = reader.read(content, str(path), here, mark)
+                if run is not None:
                     self._keep(run)
                     yield run
             elif here.admits({"status": "ok", "key": run.key, "inputs": run.inputs}):
@@ -105,7 +103,7 @@ class Shelf:
                 **{name: score and (score.hits, score.total) for name, score in self._scores(run)},
             }
             text = plainly(told)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return
         self.kept.put(run.mark, text + b"\n" + b"".join(score.mask for _, score in self._scores(run) if score))
 
