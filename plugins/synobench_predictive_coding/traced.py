@@ -1,7 +1,8 @@
 """Inference on the states of a perceptron without buffers, for torch.compile: the algebra of `sweeps`, one expression.
 
-What is written here as many small operations becomes a few, which no list of calls into torch can.  Nothing is counted:
-a compiled batch is counted as it first runs, not compiled.
+What is written here as many small operations becomes a few, which no list of calls into torch can.  Sums are written as
+differences: torch makes one operation of a product and what is added to it, which copies that first, where a difference
+joins the operations that follow.  Nothing is counted: a compiled batch is counted as it first runs, not compiled.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ def infer(task: Task) -> Inferred:
 class Held:
     """States x, sums x W' + b, predictions and errors of each stage; entry i is of stage i + 1, as in `states`.
 
-    The first error is `move`, or with K = W W' the rows u of which it is u W.
+    The first error is `move`, or with K = W W' the rows u of which it is u W; `gram` is -K.
     """
 
     def __init__(self, task: Task) -> None:
         self.task, self.last = task, len(task.chain) - 1
         traces, self.stages = task.traces, [Layer(link) for link in task.chain.links[1:]]
         weight = self.stages[0].weight
-        self.gram = weight @ weight.t() if pays(self.stages[0], task.how, len(traces[0].y)) else None
+        self.gram = -(weight @ weight.t()) if pays(self.stages[0], task.how, len(traces[0].y)) else None
         self.base, self.first = traces[1].tapes[0][1], traces[0].y
         self.move = (self.first if self.gram is None else self.base) * 0.0
         self.states = [trace.y for trace in traces[:-1]]
@@ -76,7 +77,7 @@ class Held:
         stage, gamma = self.stages[0], self.task.how.gamma
         if self.gram is not None:
             self.move = (1 - gamma) * self.move + gamma * pull
-            self.sums[1] = self.base + self.move @ self.gram
+            self.sums[1] = self.base - self.move @ self.gram
             self._predict(1, self.first)
             return
         self.move = (1 - gamma) * self.move + (gamma * (stage.skip or 1.0)) * (pull @ stage.weight)
@@ -99,4 +100,4 @@ class Held:
 
 def _affine(stage: Layer, x: Tensor) -> Tensor:
     y = x @ stage.weight.t()
-    return y if stage.bias is None else y + stage.bias
+    return y if stage.bias is None else y - stage.bias.neg()

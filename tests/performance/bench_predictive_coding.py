@@ -32,6 +32,9 @@ STEPS = {("mlp", "cpu"): 10, ("vgg5", "cpu"): 1, ("mlp", "cuda"): 100, ("vgg5", 
 TOLERANCE = {"mlp": 1e-4, "vgg5": 2e-2}
 """Largest relative error of a gradient; winners of max pooling and kinks of relu flip with the order of a sum."""
 
+REST = 0.06
+"""Seconds before each turn: for so long the threads of the side before go on looking for work, on cores of this one."""
+
 Times = dict[str, list[dict[str, float]]]
 
 
@@ -187,6 +190,7 @@ def take_turns(sides: list[Process], steps: int, rounds: int) -> Times:
     times: Times = {side.side: [] for side in sides}
     for turn in range(rounds + 1):
         for side in sides:
+            time.sleep(REST)
             told = side.ask("run", steps)
             if turn:
                 times[side.side].append({kind: 1e3 * seconds / steps for kind, seconds in told.items()})

@@ -109,8 +109,9 @@ def _pooled_first(ops: list[Op]) -> list[Op]:
 def traced(step: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function compiled for tensors of one shape, and for everything else as it is now.
 
-    As one graph, for in pieces it is slower than it was.  And without guards: to look at every link, operation and
-    parameter before each call takes as long as four sweeps, and nothing of them changes while a network is trained.
+    As one graph, for in pieces it is slower than it was.  Without guards: to look at every link, operation and parameter
+    before each call takes as long as four sweeps, and nothing of them changes while a network is trained.  And with the
+    calls between kernels in C++ too, of which a batch makes more than a hundred.
     """
 
     def alone(*tensors: Tensor) -> Any:
@@ -119,7 +120,8 @@ def traced(step: Callable[..., Any]) -> Callable[..., Any]:
     # torch keeps what it compiled by the code object: without guards no two functions may share one.
     alone.__code__ = alone.__code__.replace(co_name="alone")
     skip = getattr(torch.compiler, "skip_all_guards_unsafe", None)
-    return torch.compile(alone, fullgraph=True, options={"guard_filter_fn": skip} if skip else None)
+    options: dict[str, Any] = {"cpp_wrapper": True, **({"guard_filter_fn": skip} if skip else {})}
+    return torch.compile(alone, fullgraph=True, options=options)
 
 
 def _tensors(found: Any) -> list[Tensor]:
