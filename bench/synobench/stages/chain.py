@@ -109,9 +109,9 @@ def _pooled_first(ops: list[Op]) -> list[Op]:
 def traced(step: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function compiled for tensors of one shape, and for everything else as it is now.
 
-    As one graph, for in pieces it is slower than it was.  Without guards: to look at every link, operation and parameter
-    before each call takes as long as four sweeps, and nothing of them changes while a network is trained.  And with the
-    calls between kernels in C++ too, of which a batch makes more than a hundred.
+    As one graph, for in pieces it is slower than it was.  Without guards: to look at every link, operation and
+    parameter before each call takes as long as four sweeps, and nothing of them changes while a network is trained.
+    And with the calls between kernels in C++ too, of which a batch makes more than a hundred.
     """
 
     def alone(*tensors: Tensor) -> Any:
