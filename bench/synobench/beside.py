@@ -114,11 +114,16 @@ class Shares:
     """The numbers from 0 on of parts of some work that several processes take in turn, each part once.
 
     Those that are left stand in a pipe, from which a process reads one at a time.
+
+    Args:
+        count: of the parts, `MOST` at most.
     """
+
+    MOST = 2**12
+    """A pipe holds so many numbers, even where the system lends it 16 KiB."""
 
     def __init__(self, count: int) -> None:
         self._source, sink = os.pipe()
-        # It holds 64 KiB: 16,384 parts.
         os.write(sink, b"".join(i.to_bytes(4, "big") for i in range(count)))
         os.close(sink)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from synobench.stages import Trace
+from synobench.stages.products import affine, product
 from synobench_predictive_coding.inference import Inferred, Task
 from synobench_predictive_coding.sweeps import Layer, pays
 
@@ -52,10 +53,11 @@ class Held:
         middle = range(max(low, 1), self.last)
         for i in middle:
             stage = self.stages[i]
-            moved = self.states[i] - gamma * old[i] + (gamma * (stage.skip or 1.0)) * (pulls[i] @ stage.weight)
+            pull = product(pulls[i], stage.weight)
+            moved = self.states[i] - gamma * old[i] + (gamma * (stage.skip or 1.0)) * pull
             self.states[i] = moved + gamma * old[i + 1] if stage.skip else moved
         for i in middle:
-            self.sums[i + 1] = _affine(self.stages[i], self.states[i])
+            self.sums[i + 1] = affine(self.states[i], self.stages[i].weight, self.stages[i].bias)
             self._predict(i + 1, self.states[i])
         for i in middle:
             self.errors[i] = self.states[i] - self.told[i]
@@ -77,13 +79,13 @@ class Held:
         stage, gamma = self.stages[0], self.task.how.gamma
         if self.gram is not None:
             self.move = (1 - gamma) * self.move + gamma * pull
-            self.sums[1] = self.base - self.move @ self.gram
+            self.sums[1] = self.base - product(self.move, self.gram)
             self._predict(1, self.first)
             return
-        self.move = (1 - gamma) * self.move + (gamma * (stage.skip or 1.0)) * (pull @ stage.weight)
+        self.move = (1 - gamma) * self.move + (gamma * (stage.skip or 1.0)) * product(pull, stage.weight)
         if stage.skip:
             self.move = self.move + gamma * above
-        self.sums[1] = self.base + self.move @ stage.weight.t()
+        self.sums[1] = self.base + product(self.move, stage.weight.t())
         self._predict(1, self.first + self.move)
 
     def _predict(self, i: int, x: Tensor) -> None:
@@ -96,8 +98,3 @@ class Held:
         """Return stage i's error pulled through its function."""
         act = self.stages[i - 1].act
         return error if act is None else act.pull(act.tape(self.sums[i], self.acts[i]), error)
-
-
-def _affine(stage: Layer, x: Tensor) -> Tensor:
-    y = x @ stage.weight.t()
-    return y if stage.bias is None else y - stage.bias.neg()

@@ -108,10 +108,10 @@ def test_parts_that_were_told_before_a_copy_failed_are_there(copies: None) -> No
 
 
 def test_shares_are_taken_once_each_by_whoever_asks(copies: None) -> None:
-    with Shares(9000) as shares, streaming(lambda: [list(shares)]) as other:
+    with Shares(Shares.MOST) as shares, streaming(lambda: [list(shares)]) as other:
         mine = list(shares)
         theirs = next(other.rest())
-    assert sorted(mine + theirs) == list(range(9000))
+    assert sorted(mine + theirs) == list(range(Shares.MOST))
     assert mine == sorted(mine)
     assert theirs == sorted(theirs)
 

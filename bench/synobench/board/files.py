@@ -55,7 +55,8 @@ class Files:
 
     def _in_two(self, here: OfSuite, reader: Reader) -> list[Run] | None:
         """Return the runs that two processes read; None where one is left to do it all, or to tell what is wrong."""
-        pieces = [self._paths[i : i + PIECE] for i in range(0, len(self._paths), PIECE)]
+        size = max(PIECE, len(self._paths) // Shares.MOST + 1)
+        pieces = [self._paths[i : i + size] for i in range(0, len(self._paths), size)]
         found: dict[int, list[Run]] = {}
         own = 0
         seen: list[Seen] = []
