@@ -98,18 +98,6 @@ def streaming(work: Callable[[], Iterable[T]]) -> Iterator[Told[T]]:
         os.waitpid(process, 0)
 
 
-@contextlib.contextmanager
-def beside(work: Callable[[], T]) -> Iterator[Callable[[], T | None]]:
-    """Do as `streaming` with work that has one result, and lend what waits for it: None where it was not done."""
-
-    def result(told: Told[T]) -> T | None:
-        found = list(told.rest())
-        return found[0] if told.whole else None
-
-    with streaming(lambda: [work()]) as told:
-        yield lambda: result(told)
-
-
 class Shares:
     """The numbers from 0 on of parts of some work that several processes take in turn, each part once.
 

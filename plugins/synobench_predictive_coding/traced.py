@@ -1,8 +1,9 @@
 """Inference on the states of a perceptron without buffers, for torch.compile: the algebra of `sweeps`, one expression.
 
-What is written here as many small operations becomes a few, which no list of calls into torch can.  Sums are written as
-differences: torch makes one operation of a product and what is added to it, which copies that first, where a difference
-joins the operations that follow.  Nothing is counted: a compiled batch is counted as it first runs, not compiled.
+What is written here as many small operations becomes a few, which no list of calls into torch can.  What every sweep
+adds to a product is written as a difference: torch makes one operation of product and sum, which copies the summand
+first, where a difference joins the operations that follow.  Nothing is counted: a compiled batch is counted as it first
+runs, not compiled.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from synobench import beside as module
-from synobench.beside import Shares, able, beside, streaming
+from synobench.beside import Shares, able, streaming
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no copies are made elsewhere")
 
@@ -36,15 +36,15 @@ def gone() -> bool:
 def test_a_copy_works_while_the_process_goes_on(copies: None) -> None:
     seen: list[int] = []
 
-    def work() -> tuple[int, bytes]:
+    def work() -> Iterator[tuple[int, bytes]]:
         seen.append(os.getpid())
-        return seen[0], bytes(2**20)
+        yield seen[0], bytes(2**20)
 
-    with beside(work) as other:
-        found = other()
-    assert found is not None
-    assert found[0] != os.getpid()
-    assert len(found[1]) == 2**20
+    with streaming(work) as other:
+        ((process, told),) = other.rest()
+        assert other.whole
+    assert process != os.getpid()
+    assert len(told) == 2**20
     assert seen == []
     assert gone()
 
@@ -63,16 +63,18 @@ def interrupted() -> None:
 
 @pytest.mark.parametrize("work", [killed, failing, interrupted, threading.Lock])
 def test_what_a_copy_could_not_do_is_not_there(copies: None, capfd: Any, work: Callable[[], Any]) -> None:
-    with beside(work) as other:
-        assert other() is None
+    with streaming(lambda: [work()]) as other:
+        assert list(other.rest()) == []
+        assert not other.whole
     assert gone()
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_result_that_was_cut_off_is_not_there(copies: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.pickle, "dumps", lambda *_: Short(b"told"))
-    with beside(lambda: None) as other:
-        assert other() is None
+    with streaming(lambda: [None]) as other:
+        assert list(other.rest()) == []
+        assert not other.whole
 
 
 class Short(bytes):
@@ -118,9 +120,9 @@ def test_shares_are_taken_once_each_by_whoever_asks(copies: None) -> None:
 
 def test_no_copy_outlives_a_block_that_fails_or_does_not_ask(copies: None) -> None:
     start = time.monotonic()
-    with pytest.raises(ZeroDivisionError), beside(lambda: time.sleep(600)):
+    with pytest.raises(ZeroDivisionError), streaming(lambda: [time.sleep(600)]):
         raise ZeroDivisionError
-    with beside(lambda: time.sleep(600)):
+    with streaming(lambda: [time.sleep(600)]):
         pass
     assert time.monotonic() - start < 300
     assert gone()
@@ -131,11 +133,13 @@ def test_where_no_copy_can_be_made_nothing_is_there(monkeypatch: pytest.MonkeyPa
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(os, "fork", full)
-    with beside(lambda: 1) as other:
-        assert other() is None
+    with streaming(lambda: [1]) as other:
+        assert list(other.ready()) == list(other.rest()) == []
+        assert not other.whole
     monkeypatch.setattr(module, "able", lambda: False)
-    with beside(lambda: 1) as other:
-        assert other() is None
+    with streaming(lambda: [1]) as other:
+        assert list(other.ready()) == list(other.rest()) == []
+        assert not other.whole
 
 
 def test_copies_need_two_processors_one_thread_and_a_system_that_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
