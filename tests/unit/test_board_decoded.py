@@ -165,6 +165,41 @@ def test_what_is_no_ok_record_is_left_alone(old: bytes, new: bytes) -> None:
     assert reader().quick(content.replace(old, new)) is None
 
 
+@pytest.mark.parametrize(
+    ("spot", "value"),
+    [
+        (("outcome", "sparsity", "kept"), 1),
+        (("outcome", "sparsity", "prunable"), 10**6),
+        (("outcome", "sparsity", "parameters_kept"), 10**9),
+        (("outcome", "sparsity", "parameters"), 2**63),
+        (("outcome", "validation"), {"hits": 3, "total": 2}),
+        (("outcome", "validation"), {"hits": -1, "total": 2}),
+        (("outcome", "test", "top1", "hits"), 1),
+        (("outcome", "test", "top1", "mask"), "!"),
+        (("outcome", "ledger", "samples"), "many"),
+        (("inputs", "seed"), None),
+        (("inputs", "tune"), None),
+        (("inputs", "target", "value"), "much"),
+        (("provenance", "device"), [1]),
+        (("provenance", "code"), "new"),
+        (("provenance", "libraries"), 3),
+    ],
+)
+def test_what_is_refused_step_by_step_is_not_read_at_once(spot: tuple[str, ...], value: Any) -> None:
+    made, record = reader(), copy.deepcopy(RECORD)
+    assert made.quick(json.dumps(record).encode()) is not None  # from here on its parts are known
+    held = record
+    for key in spot[:-1]:
+        held = held[key]
+    if value is None:
+        del held[spot[-1]]
+    else:
+        held[spot[-1]] = value
+    content = json.dumps(record).encode()
+    assert slowly(content) is None
+    assert made.quick(content) is None
+
+
 def test_a_record_out_of_the_ordinary_is_read_step_by_step() -> None:
     record = copy.deepcopy(RECORD)
     record["cost"]["train"]["seconds"] = "long"
